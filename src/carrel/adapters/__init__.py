@@ -1,0 +1,1 @@
+"""Outside products, one a file, each behind a port."""

@@ -1,0 +1,94 @@
+"""Bytes in a folder: written beside, synced, then renamed, so that a name always stands for whole bytes."""
+
+import asyncio
+import hashlib
+import os
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from carrel.domain.errors import NotFound, TooLarge, Unavailable
+from carrel.domain.ids import TenantId
+from carrel.ports.blobs import Blob
+
+_HEAD: Final = 4096
+_PIECE: Final = 256 * 1024
+
+
+class LocalBlobs:
+    """`root/<tenant>/<uuid>`; unfinished writes end in `.part`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def put(self, tenant: TenantId, content: AsyncIterator[bytes], *, limit: int) -> Blob:
+        key = f"{tenant}/{uuid.uuid4()}"
+        part = self._root / f"{key}.part"
+        try:
+            with await asyncio.to_thread(_create, part) as file:
+                blob = await _write(file, key, content, limit)
+            await asyncio.to_thread(_settle, part, self._root / key)
+        except OSError as error:
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+            raise Unavailable(f"The blob store cannot write: {error.strerror}.", code="blobs_unavailable") from error
+        except BaseException:
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+            raise
+        return blob
+
+    @asynccontextmanager
+    async def as_file(self, key: str) -> AsyncIterator[Path]:
+        yield self._existing(key)
+
+    async def read(self, key: str) -> AsyncIterator[bytes]:
+        with await asyncio.to_thread(self._existing(key).open, "rb") as file:
+            while piece := await asyncio.to_thread(file.read, _PIECE):
+                yield piece
+
+    async def delete(self, key: str) -> None:
+        await asyncio.to_thread((self._root / key).unlink, missing_ok=True)
+
+    def _existing(self, key: str) -> Path:
+        path = self._root / key
+        if not path.is_file():
+            raise NotFound
+        return path
+
+
+def _create(part: Path) -> BinaryIO:
+    part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return part.open("xb")
+
+
+async def _write(file: BinaryIO, key: str, content: AsyncIterator[bytes], limit: int) -> Blob:
+    digest, size, head = hashlib.sha256(), 0, b""
+    async for piece in content:
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(f"A file has at most {limit:,} bytes.", field="files")
+        head += piece[: _HEAD - len(head)]
+        await asyncio.to_thread(_append, file, digest, piece)
+    await asyncio.to_thread(_sync, file)
+    return Blob(key, size, digest.digest(), head)
+
+
+def _append(file: BinaryIO, digest: "hashlib._Hash", piece: bytes) -> None:
+    digest.update(piece)
+    file.write(piece)
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _settle(part: Path, whole: Path) -> None:
+    """Only after the rename has reached the disk would the bytes survive a power cut under their name."""
+    part.rename(whole)
+    folder = os.open(whole.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

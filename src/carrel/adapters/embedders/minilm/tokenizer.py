@@ -1,0 +1,52 @@
+"""The word pieces of a text, each with the characters that it stands for."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from carrel.ports.embedder import Tokens
+
+CLS, SEP = 101, 102
+MAX_TOKENS = 254  # the model was trained on 256 with its two marks
+PIECE = 50_000  # characters read at once: bounds memory, and lets other threads in between
+# White space, ASCII punctuation or a Chinese character: before it a new word begins, whatever stands there. Not all of
+# what Unicode calls white space: the tokenizer drops control characters and joins what they part.
+BOUNDARY = re.compile(r"[ \t\n\r!-/:-@\[-`{-~\u4e00-\u9fff]")
+
+
+class WordPieces:
+    """May be used by several threads at once."""
+
+    def __init__(self, file: Path) -> None:
+        from tokenizers import Tokenizer
+
+        self._tokenizer = Tokenizer.from_file(str(file))
+        self._tokenizer.no_truncation()  # the file asks for 128 tokens, and for padding up to them
+        self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = True  # "[SEP]" in a document is five characters, not the model's mark
+
+    def tokenize(self, text: str) -> Tokens:
+        ids: list[int] = []
+        spans: list[tuple[int, int]] = []
+        for offset, piece in _pieces(text):
+            encoding = self._tokenizer.encode(piece, add_special_tokens=False)
+            ids += encoding.ids
+            spans += [(offset + start, offset + end) for start, end in encoding.offsets]
+        return Tokens(tuple(ids), tuple(spans))
+
+
+def marked(ids: Sequence[int]) -> list[int]:
+    """As the model reads a text: between its marks, cut at MAX_TOKENS."""
+    return [CLS, *ids[:MAX_TOKENS], SEP]
+
+
+def _pieces(text: str) -> Iterator[tuple[int, str]]:
+    """Cut where no word and no accent reaches over, so the tokens are those of the whole."""
+    # half a surrogate pair cannot leave Python; the question mark keeps its place
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    start = 0
+    while start < len(text):
+        boundary = BOUNDARY.search(text, start + PIECE)
+        end = boundary.start() if boundary else len(text)
+        yield start, text[start:end]
+        start = end

@@ -1,0 +1,184 @@
+"""Text as the lexical index sees it: Unicode words, identifiers split, English stems (Snowball)."""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+import Stemmer
+
+from carrel.domain.text import Term
+
+_WORD: Final = re.compile(r"[^\W_]+(?:[_.\-'\u2019/:@][^\W_]+)*")
+_PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
+_JOINTS: Final = re.compile(r"[_.\-/:@]")
+_APOSTROPHE: Final = re.compile(r"['\u2019].*$")
+_LONGEST: Final = 64
+
+STOP_WORDS: Final = frozenset(
+    [
+        "a",
+        "about",
+        "above",
+        "after",
+        "again",
+        "against",
+        "all",
+        "am",
+        "an",
+        "and",
+        "any",
+        "are",
+        "as",
+        "at",
+        "be",
+        "because",
+        "been",
+        "before",
+        "being",
+        "below",
+        "between",
+        "both",
+        "but",
+        "by",
+        "can",
+        "could",
+        "did",
+        "do",
+        "does",
+        "doing",
+        "down",
+        "during",
+        "each",
+        "few",
+        "for",
+        "from",
+        "further",
+        "had",
+        "has",
+        "have",
+        "having",
+        "he",
+        "her",
+        "here",
+        "hers",
+        "herself",
+        "him",
+        "himself",
+        "his",
+        "how",
+        "i",
+        "if",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "itself",
+        "just",
+        "me",
+        "more",
+        "most",
+        "my",
+        "myself",
+        "no",
+        "nor",
+        "not",
+        "now",
+        "of",
+        "off",
+        "on",
+        "once",
+        "only",
+        "or",
+        "other",
+        "our",
+        "ours",
+        "ourselves",
+        "out",
+        "over",
+        "own",
+        "please",
+        "same",
+        "shall",
+        "she",
+        "should",
+        "so",
+        "some",
+        "such",
+        "tell",
+        "than",
+        "that",
+        "the",
+        "their",
+        "theirs",
+        "them",
+        "themselves",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "those",
+        "through",
+        "to",
+        "too",
+        "under",
+        "until",
+        "up",
+        "us",
+        "very",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "while",
+        "who",
+        "whom",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "would",
+        "you",
+        "your",
+        "yours",
+        "yourself",
+        "yourselves",
+    ]
+)
+
+
+class EnglishAnalyzer:
+    """`payment_service`, `paymentService` and `payment-service` give whole and parts, so each finds the others."""
+
+    name: Final = "english-1"
+
+    def __init__(self) -> None:
+        self._stem = lru_cache(maxsize=65_536)(Stemmer.Stemmer("english").stemWord)
+
+    def terms(self, text: str) -> list[Term]:
+        return [
+            Term(self._stem(word), surface)
+            for surface in _WORD.findall(text)
+            for word in _words(surface)
+            if word not in STOP_WORDS
+        ]
+
+    def words(self, text: str) -> list[Term]:
+        found: dict[str, Term] = {}
+        for term in self.terms(text):
+            found.setdefault(term.stem, term)
+        return list(found.values())
+
+
+def _words(surface: str) -> list[str]:
+    """The word in lower case; for a compound the whole without its joints, then its parts."""
+    plain = _APOSTROPHE.sub("", surface)
+    parts = [part for piece in _JOINTS.split(plain) for part in _PART.findall(piece)]
+    if len(parts) <= 1:
+        return [plain.lower()[:_LONGEST]]
+    whole = "".join(parts).lower()
+    return [word[:_LONGEST] for word in (whole, *(part.lower() for part in parts))]

@@ -1,0 +1,83 @@
+"""The default model: no network, no weights. It answers with the evidence's own sentences, each cited."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from carrel.domain.answers import Passage, Usage
+from carrel.ports.lexical import Analyzer
+from carrel.ports.model import Draft, Prompt
+
+_SENTENCES: Final = re.compile(r"(?<=[.!?])\s+(?=[\"'(A-Z0-9`*])|\n+")
+_DECORATION: Final = re.compile(r"^[\s>#*+|\-]+|[\s|]+$")
+_MOST: Final = 3
+_SHORTEST: Final = 12
+_WORTHWHILE: Final = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    text: str
+    n: int
+    stems: frozenset[str]
+    prior: float
+    place: int
+
+
+class Extractive:
+    name: Final = "extractive"
+
+    def __init__(self, analyzer: Analyzer) -> None:
+        self._analyzer = analyzer
+
+    async def write(self, prompt: Prompt) -> AsyncIterator[Draft]:
+        asked = frozenset(term.stem for term in self._analyzer.words(prompt.question))
+        chosen = _choose(self._sentences(prompt.evidence), asked)
+        for place, sentence in enumerate(chosen):
+            yield Draft(("" if place == 0 else " ") + f"{sentence.text} [{sentence.n}]")
+        words = sum(len(passage.text.split()) for passage in prompt.evidence)
+        yield Draft("", Usage(words, sum(len(sentence.text.split()) for sentence in chosen), self.name))
+
+    def _sentences(self, evidence: Sequence[Passage]) -> list[_Sentence]:
+        found: dict[str, _Sentence] = {}
+        for n, passage in enumerate(evidence, 1):
+            for place, text in enumerate(_split(passage.text)):
+                stems = frozenset(term.stem for term in self._analyzer.terms(text))
+                found.setdefault(text, _Sentence(text, n, stems, passage.confidence, place))
+        return list(found.values())
+
+
+def _split(text: str) -> list[str]:
+    pieces = (_DECORATION.sub("", piece) for piece in _SENTENCES.split(text))
+    return [" ".join(piece.split()) for piece in pieces if len(piece) >= _SHORTEST]
+
+
+def _choose(sentences: Sequence[_Sentence], asked: frozenset[str]) -> list[_Sentence]:
+    """The best sentence, and those that come near it, in the order of the evidence."""
+    weights = _weights(sentences, asked)
+    scored = sorted(((_score(sentence, asked, weights), sentence) for sentence in sentences), key=_by_score)
+    if not scored:
+        return []
+    best = scored[0][0]
+    chosen = [sentence for score, sentence in scored[:_MOST] if score >= best * _WORTHWHILE]
+    return sorted(chosen, key=lambda sentence: (sentence.n, sentence.place))
+
+
+def _weights(sentences: Sequence[_Sentence], asked: frozenset[str]) -> dict[str, float]:
+    """A term that stands in few of the sentences tells more."""
+    occurs = Counter(stem for sentence in sentences for stem in sentence.stems & asked)
+    return {stem: math.log(1 + len(sentences) / (1 + occurs[stem])) for stem in asked}
+
+
+def _score(sentence: _Sentence, asked: frozenset[str], weights: dict[str, float]) -> float:
+    held = sum(weights[stem] for stem in sentence.stems & asked)
+    length = 1 + math.log(1 + len(sentence.stems) / 24)
+    return held * (0.5 + sentence.prior) / length
+
+
+def _by_score(scored: tuple[float, _Sentence]) -> tuple[float, int, int]:
+    score, sentence = scored
+    return -score, sentence.n, sentence.place

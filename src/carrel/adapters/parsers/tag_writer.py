@@ -1,0 +1,71 @@
+"""Turns tags and text, in order, into a document's blocks. HTML has such tags, and so has parsed Markdown."""
+
+import re
+from collections.abc import Callable
+
+from carrel.adapters.parsers.draft import Draft
+from carrel.adapters.parsers.regions import (
+    BREAKING,
+    HEADINGS,
+    LISTS,
+    ListRegion,
+    PreRegion,
+    Region,
+    TableRegion,
+    collapsed,
+)
+
+_REGIONS: dict[str, Callable[[], Region]] = {"pre": PreRegion, "table": TableRegion, **dict.fromkeys(LISTS, ListRegion)}
+_AROUND_LINE_ENDS = re.compile(r" ?\n ?")
+
+
+class TagWriter:
+    """Every `enter` has its `leave`, as in a tree. Call `flush` at the end."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self._words: list[str] = []
+        self._region: Region | None = None
+        self._depth = 0  # open tags since the region began, its own included
+
+    def text(self, text: str) -> None:
+        if self._region:
+            self._region.text(text)
+        else:
+            self._words.append(collapsed(text))
+
+    def enter(self, tag: str, *, start: int = 1) -> None:
+        """`start` is the number of an ordered list's first item."""
+        if self._region is None and tag in _REGIONS:
+            self.flush()
+            self._region = _REGIONS[tag]()
+        if self._region:
+            self._region.enter(tag, start=start)
+            self._depth += 1
+        elif tag == "br":
+            self._words.append("\n")
+        elif tag in BREAKING:
+            self.flush()
+
+    def leave(self, tag: str) -> None:
+        if self._region:
+            self._region.leave(tag)
+            self._depth -= 1
+            self._close()
+        elif tag in HEADINGS:
+            self._draft.heading(HEADINGS[tag], self._taken())
+        elif tag in BREAKING and tag != "br":
+            self.flush()
+
+    def flush(self) -> None:
+        self._draft.block("paragraph", _AROUND_LINE_ENDS.sub("\n", self._taken()))
+
+    def _close(self) -> None:
+        if self._region and self._depth == 0:
+            self._draft.block(self._region.kind, self._region.written())
+            self._region = None
+
+    def _taken(self) -> str:
+        words = "".join(self._words)
+        self._words.clear()
+        return words

@@ -1,0 +1,153 @@
+"""The lines by which a parser's process hands its document over, and their strict reading on the other side.
+
+`{"title"}` once, `{"text"}` in pieces, `{"path", "blocks"}` in batches, `{"end"}`; or `{"refused"}` alone.
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import groupby, islice
+from typing import Any, NoReturn
+
+from carrel.adapters.parsers.characters import UNSAFE
+from carrel.domain.errors import Unreadable
+from carrel.domain.text import Block, ParsedDocument
+
+TEXT_BYTES = 32 << 20
+BLOCKS = 500_000
+PAGES = 5_000
+LINE_BYTES = 1 << 20
+PACKET = 64 * 1024  # one message on the control socket
+
+# How a fork ends when it cannot say more.
+CRASHED, EXHAUSTED, UNFIT = 70, 71, 72
+
+_PIECE = 64 * 1024
+_BATCH = 500
+_NAME = 1_000
+_DEPTH = 16
+_KINDS = frozenset({"heading", "paragraph", "list", "table", "code"})
+
+REFUSALS = {
+    "encrypted_document": "The document is encrypted: take its password off and upload it again.",
+    "damaged_document": "The document is damaged, or not what its type says.",
+    "no_text": "The document holds no text. Scans have to be recognised before the upload.",
+    "parser_output": "The document gives more than 32 MB of text or 5,000 pages, or its text came out malformed.",
+    "parser_memory": "The document needs more memory to read than is allowed.",
+    "parser_timeout": "The document takes longer to read than is allowed.",
+    "parser_crashed": "The document makes its parser fail.",
+}
+
+
+def refusal(code: str) -> Unreadable:
+    """Only sentences of ours: a parser that was taken over could write anything into its own."""
+    return Unreadable(REFUSALS[code], code=code)
+
+
+def lines_of(document: ParsedDocument) -> Iterator[bytes]:
+    """Raises Unreadable `parser_output` for a document beyond the limits."""
+    if len(document.text.encode()) > TEXT_BYTES or len(document.blocks) > BLOCKS:
+        raise refusal("parser_output")
+    yield _line({"title": document.title})
+    for start in range(0, len(document.text), _PIECE):
+        yield _line({"text": document.text[start : start + _PIECE]})
+    for path, blocks in groupby(document.blocks, key=lambda block: block.heading_path):
+        while batch := [(block.start, block.end, block.kind, block.page) for block in islice(blocks, _BATCH)]:
+            yield _line({"path": path, "blocks": batch})
+    yield _line({"end": len(document.blocks)})
+
+
+def refused(code: str) -> bytes:
+    return _line({"refused": code})
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+class Transcript:
+    """Takes the lines of one parser. Trusts none of them: whatever breaks a rule raises Unreadable `parser_output`."""
+
+    def __init__(self) -> None:
+        self._title: str | None = None
+        self._pieces: list[str] = []
+        self._bytes = 0
+        self._text: str | None = None
+        self._blocks: list[Block] = []
+        self._begun = False
+        self._ended = False
+
+    def take(self, line: bytes) -> None:
+        """Raises Unreadable with the parser's own code when it refused the document."""
+        record = _record(line)
+        match next(iter(record.items())):
+            case ("title", str() | None as title) if len(record) == 1 and not self._begun:
+                self._title = title if title is None else _clean(title, _NAME)
+                self._begun = True
+            case ("text", str(piece)) if len(record) == 1 and self._begun and self._text is None:
+                self._add(piece)
+            case ("path", list(path)) if len(record) == 2 and self._begun and not self._ended:  # noqa: PLR2004
+                self._place(path, record.get("blocks"))
+            case ("end", int(count)) if len(record) == 1 and self._blocks and count == len(self._blocks):
+                self._ended = True
+            case ("refused", str(code)) if len(record) == 1 and not self._begun and code in REFUSALS:
+                raise refusal(code)
+            case _:
+                _malformed()
+
+    def document(self) -> ParsedDocument:
+        if not self._ended or self._text is None:
+            _malformed()
+        return ParsedDocument(self._text, tuple(self._blocks), self._title)
+
+    def _add(self, piece: str) -> None:
+        self._pieces.append(_clean(piece, LINE_BYTES))
+        self._bytes += len(piece.encode())
+        if self._bytes > TEXT_BYTES:
+            _malformed()
+
+    def _place(self, path: list[Any], blocks: Any) -> None:
+        if self._text is None:
+            self._text = "".join(self._pieces)
+            self._pieces.clear()
+        if not isinstance(blocks, list) or len(self._blocks) + len(blocks) > BLOCKS or len(path) > _DEPTH:
+            _malformed()
+        headings = tuple(_clean(heading, _NAME) for heading in path)
+        for block in blocks:
+            self._blocks.append(self._block(block, headings))
+
+    def _block(self, fields: Any, headings: tuple[str, ...]) -> Block:
+        match fields:
+            case [int(start), int(end), str(kind), int() | None as page]:
+                if kind in _KINDS and _is_page(page) and self._is_next(start, end):
+                    return Block(start, end, kind, headings, page)
+        raise refusal("parser_output")
+
+    def _is_next(self, start: int, end: int) -> bool:
+        """A span of visible text behind all that came before."""
+        text = self._text or ""
+        least = self._blocks[-1].end if self._blocks else 0
+        return least <= start < end <= len(text) and bool(text[start:end].strip())
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        _malformed()
+    if not isinstance(record, dict) or not record:
+        _malformed()
+    return record
+
+
+def _clean(text: Any, limit: int) -> str:
+    if not isinstance(text, str) or len(text) > limit or UNSAFE.search(text):
+        _malformed()
+    return text
+
+
+def _is_page(page: int | None) -> bool:
+    return page is None or 1 <= page <= PAGES
+
+
+def _malformed() -> NoReturn:
+    raise refusal("parser_output")

@@ -1,0 +1,54 @@
+"""Vectors in memory, exact: the reference that the other adapters are compared with."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from carrel.domain.access import TenantGrant
+from carrel.domain.answers import Hit
+from carrel.domain.ids import ChunkId, SourceId, TenantId, VersionId
+from carrel.ports.embedder import Vector
+from carrel.ports.vectors import DenseEntry, TenantVectors, Twin
+
+
+class MemoryIndexes:
+    """Lives and dies with its process; each tenant has a dictionary of its own."""
+
+    def __init__(self) -> None:
+        self._tenants: dict[TenantId, dict[ChunkId, DenseEntry]] = {}
+
+    def of(self, grant: TenantGrant) -> TenantVectors:
+        return _TenantVectors(self._tenants.setdefault(grant.tenant, {}))
+
+
+class _TenantVectors:
+    def __init__(self, entries: dict[ChunkId, DenseEntry]) -> None:
+        self._entries = entries
+
+    async def put(self, entries: Sequence[DenseEntry]) -> None:
+        self._entries.update({entry.chunk: entry for entry in entries})
+
+    async def copy(self, twins: Sequence[Twin], *, source: SourceId, version: VersionId) -> int:
+        found = [
+            replace(self._entries[twin.old], chunk=twin.new, source=source, version=version)
+            for twin in twins
+            if twin.old in self._entries
+        ]
+        await self.put(found)
+        return len(found)
+
+    async def nearest(self, vector: Vector, *, sources: frozenset[SourceId], limit: int) -> list[Hit]:
+        allowed = [entry for entry in self._entries.values() if entry.source in sources]
+        if not allowed:
+            return []
+        scores = np.stack([entry.vector for entry in allowed]) @ vector
+        hits = [Hit(entry.chunk, float(score)) for entry, score in zip(allowed, scores, strict=True)]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.chunk))[:limit]
+
+    async def forget(self, version: VersionId) -> None:
+        for chunk in [chunk for chunk, entry in self._entries.items() if entry.version == version]:
+            del self._entries[chunk]
+
+    async def count(self) -> int:
+        return len(self._entries)

@@ -1,0 +1,86 @@
+"""Vectors in PostgreSQL: exact nearest neighbours among one tenant's halfvec entries, by definer functions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pgvector import HalfVector
+
+from carrel.domain.access import TenantGrant
+from carrel.domain.answers import Hit
+from carrel.domain.ids import ChunkId, GenerationId, SourceId, VersionId
+from carrel.ports.embedder import Vector
+from carrel.ports.vectors import DenseEntry, TenantVectors, Twin
+from carrel.store import generations
+from carrel.store.transaction import Database, Statement, Transaction
+
+_PUT = Statement("select put_dense_384(:generation, :chunks, :sources, :versions, :embeddings)")
+_COPY = Statement("select copy_dense_384(:generation, :old, :new, :source, :version)")
+_SEARCH = Statement("select chunk_id, score from search_dense_384(:generation, :question, :allowed, :most)")
+_FORGET = Statement("select forget_dense_384(:version)")
+_COUNT = Statement("select count_dense_384(:generation)")
+
+
+class PgvectorIndexes:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of(self, grant: TenantGrant) -> TenantVectors:
+        return _TenantVectors(self._database, grant)
+
+
+class _TenantVectors:
+    def __init__(self, database: Database, grant: TenantGrant) -> None:
+        self._database = database
+        self._grant = grant
+
+    async def put(self, entries: Sequence[DenseEntry]) -> None:
+        async with self._database.transaction(self._grant) as tx:
+            await tx.run(
+                _PUT,
+                generation=await _generation(tx),
+                chunks=[entry.chunk for entry in entries],
+                sources=[entry.source for entry in entries],
+                versions=[entry.version for entry in entries],
+                embeddings=[_half(entry.vector) for entry in entries],
+            )
+
+    async def copy(self, twins: Sequence[Twin], *, source: SourceId, version: VersionId) -> int:
+        async with self._database.transaction(self._grant) as tx:
+            copied: Any = await tx.value(
+                _COPY,
+                generation=await _generation(tx),
+                old=[twin.old for twin in twins],
+                new=[twin.new for twin in twins],
+                source=source,
+                version=version,
+            )
+        return int(copied)
+
+    async def nearest(self, vector: Vector, *, sources: frozenset[SourceId], limit: int) -> list[Hit]:
+        async with self._database.transaction(self._grant) as tx:
+            rows = await tx.rows(
+                _SEARCH,
+                generation=await _generation(tx),
+                question=_half(vector),
+                allowed=list(sources),
+                most=limit,
+            )
+        return [Hit(ChunkId(row["chunk_id"]), row["score"]) for row in rows]
+
+    async def forget(self, version: VersionId) -> None:
+        async with self._database.transaction(self._grant) as tx:
+            await tx.run(_FORGET, version=version)
+
+    async def count(self) -> int:
+        async with self._database.transaction(self._grant) as tx:
+            return int(await tx.value(_COUNT, generation=await _generation(tx)))
+
+
+def _half(vector: Vector) -> HalfVector:
+    return HalfVector(vector.astype(np.float16))
+
+
+async def _generation(tx: Transaction) -> GenerationId:
+    generation = await generations.live(tx)
+    return generation.id if generation else GenerationId(tx.tenant)

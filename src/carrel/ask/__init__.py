@@ -1,0 +1,1 @@
+"""The ask journey: from a question to a cited answer, or an honest refusal."""

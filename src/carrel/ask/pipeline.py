@@ -1,0 +1,143 @@
+"""Asking: the verbs in order. Search shows passages; chat answers, refuses or falls back, and remembers."""
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from carrel.ask.answer import Answerer, Delta, Finished
+from carrel.ask.authorize import Leave, authorize
+from carrel.ask.judge import Verdict, judge, with_confidence
+from carrel.ask.question import MOST_HITS, Asker, Question, judged, judged_filters
+from carrel.ask.retrieve import Need, Retrieved, Retriever
+from carrel.domain.access import Permission, Principal
+from carrel.domain.answers import Filters, Passage, Remembered, Wish
+from carrel.domain.errors import Denied, Invalid
+from carrel.domain.ids import BotId, ChatId, SourceId, UserId
+from carrel.ports.lexical import Analyzer
+from carrel.store import chats
+from carrel.store.chats import Asked
+from carrel.store.transaction import Database
+
+_DEPTH: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SearchWish:
+    query: str
+    bot: BotId | None = None
+    sources: frozenset[SourceId] | None = None
+    tenants: tuple[str, ...] = ()
+    limit: int = 10
+    filters: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatWish:
+    message: str
+    bot: BotId | None = None
+    sources: frozenset[SourceId] | None = None
+    chat: ChatId | None = None
+    end_user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`dropped` ids were returned by an index and not shown; `alarms` of them the tenant never had."""
+
+    hits: tuple[Passage, ...]
+    took_ms: float
+    dropped: int
+    alarms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the answer will rest on, before a word of it is written."""
+
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    remembered: Remembered
+
+
+Event = Evidence | Delta | Done
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """A chat that may begin: every refusal that has a status of its own lies behind it."""
+
+    leave: Leave
+    asked: Asked
+
+
+class Asking:
+    def __init__(
+        self, database: Database, retriever: Retriever, answerer: Answerer, *, asker: Asker, analyzer: Analyzer
+    ) -> None:
+        self._database = database
+        self._retriever = retriever
+        self._answerer = answerer
+        self._asker = asker
+        self._analyzer = analyzer
+
+    async def search(self, principal: Principal, wish: SearchWish) -> Found:
+        """Never refuses for lack of evidence. Raises Denied, NotFound, Invalid, Unavailable."""
+        started = time.perf_counter()
+        query, filters, limit = _judged(wish)
+        leave = await authorize(self._database, principal, Permission.SEARCH, _wish(wish), tenant_names=wish.tenants)
+        question = await self._asker.understand(query)
+        retrieved = await self._retrieve(leave, question, limit=limit, filters=filters)
+        hits = with_confidence(self._analyzer, retrieved)
+        return Found(hits, (time.perf_counter() - started) * 1000, retrieved.dropped, retrieved.alarms)
+
+    async def allow(self, principal: Principal, wish: ChatWish) -> Allowed:
+        """Raises Denied, NotFound (also for a chat that is not one's own), Invalid."""
+        message = judged(wish.message, field_name="message")
+        leave = await authorize(self._database, principal, Permission.ASK, _wish(wish))
+        if principal.user is None:
+            raise Denied("Chats belong to somebody: use a key of the tenant.", code="user_required")
+        if wish.chat is not None:
+            async with self._database.transaction(leave.scope.grants[0]) as tx:
+                await chats.demand(tx, wish.chat)
+        return Allowed(leave, Asked(UserId(principal.user), message, wish.chat, wish.bot, wish.end_user))
+
+    async def chat(self, allowed: Allowed) -> AsyncIterator[Event]:
+        """Evidence, then the answer piece by piece, then the whole, remembered; no transaction is open meanwhile."""
+        question = await self._asker.understand(allowed.asked.question)
+        retrieved = await self._retrieve(allowed.leave, question, limit=_DEPTH, filters={})
+        verdict = judge(question, retrieved, with_confidence(self._analyzer, retrieved))
+        yield Evidence(verdict.evidence)
+        async for step in self._answer(allowed, verdict):
+            yield step
+
+    async def _answer(self, allowed: Allowed, verdict: Verdict) -> AsyncIterator[Event]:
+        writing = self._answerer.answer(allowed.asked.question, allowed.leave.instructions, verdict)
+        async for step in writing:
+            match step:
+                case Delta():
+                    yield step
+                case Finished(answer):
+                    async with self._database.transaction(allowed.leave.scope.grants[0]) as tx:
+                        chat, message = await chats.remember(tx, allowed.asked, answer)
+                    yield Done(Remembered(chat, message, answer))
+
+    async def _retrieve(self, leave: Leave, question: Question, *, limit: int, filters: Filters) -> Retrieved:
+        if leave.generation is None:
+            return Retrieved((), (), 0.0)
+        return await self._retriever.retrieve(leave.scope, Need(question, leave.generation, limit, filters))
+
+
+def _judged(wish: SearchWish) -> tuple[str, Filters, int]:
+    if not 1 <= wish.limit <= MOST_HITS:
+        raise Invalid(f"A limit is 1 to {MOST_HITS}.", code="out_of_range", field="limit")
+    return judged(wish.query, field_name="query"), judged_filters(wish.filters), wish.limit
+
+
+def _wish(wish: SearchWish | ChatWish) -> Wish:
+    if wish.bot is not None and wish.sources is not None:
+        raise Invalid("Give bot_id or source_ids, not both.", code="bot_and_sources", field="source_ids")
+    return Wish(wish.bot, wish.sources)

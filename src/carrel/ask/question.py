@@ -1,0 +1,59 @@
+"""A question, made ready for both legs of retrieval."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from carrel.domain.answers import Filters
+from carrel.domain.errors import Invalid
+from carrel.domain.text import Term
+from carrel.ports.embedder import Embedder, Vector
+from carrel.ports.lexical import Analyzer
+
+LONGEST: Final = 8_000
+MOST_HITS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    text: str
+    terms: tuple[Term, ...]
+    vector: Vector = field(repr=False, compare=False)
+
+
+class Asker:
+    """Turns text into a `Question`: the same embedder and analyzer that made the index."""
+
+    def __init__(self, embedder: Embedder, analyzer: Analyzer) -> None:
+        self._embedder = embedder
+        self._analyzer = analyzer
+
+    async def understand(self, text: str) -> Question:
+        """Raises Unavailable when the embedder does not answer."""
+        ids = self._embedder.tokenize(text).ids
+        (vector,) = await self._embedder.embed([ids])
+        return Question(text, tuple(self._analyzer.words(text)), vector)
+
+
+def judged(text: str, *, field_name: str) -> str:
+    """The text without outer spaces. Raises Invalid `too_short`, `too_long`, `invalid_text`."""
+    plain = text.strip()
+    if not plain:
+        raise Invalid("Ask something.", code="too_short", field=field_name)
+    if len(plain) > LONGEST:
+        raise Invalid(f"At most {LONGEST:,} characters.", code="too_long", field=field_name)
+    if "\x00" in plain or any("\ud800" <= character <= "\udfff" for character in plain):
+        raise Invalid("The text holds a character that cannot be read.", code="invalid_text", field=field_name)
+    return plain
+
+
+def judged_filters(filters: Mapping[str, object]) -> Filters:
+    """Each attribute with the values that it may have. Raises Invalid."""
+    return {name: _values(name, wanted) for name, wanted in filters.items()}
+
+
+def _values(name: str, wanted: object) -> tuple[str | int | float | bool, ...]:
+    values = wanted if isinstance(wanted, (list, tuple)) else [wanted]
+    if not values or not all(isinstance(value, (str, int, float, bool)) for value in values):
+        raise Invalid("A filter is a value or a list of values.", code="invalid_filter", field=f"filters.{name}")
+    return tuple(values)

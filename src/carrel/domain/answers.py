@@ -1,0 +1,89 @@
+"""Questions, passages, evidence and answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from carrel.domain.ids import BotId, ChatId, ChunkId, DocumentId, MessageId, SourceId, TenantId
+from carrel.domain.library import AttributeValue
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What an asker would like to read: the sources of a bot, named sources, or (neither) all that it may."""
+
+    bot: BotId | None = None
+    sources: frozenset[SourceId] | None = None
+
+
+Filters = Mapping[str, tuple[AttributeValue, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """What an index returns: an id and a score, never text."""
+
+    chunk: ChunkId
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk that was found, loaded under the scope. `score` ranks within one answer; `confidence` is 0 to 1."""
+
+    chunk: ChunkId
+    document: DocumentId
+    source: SourceId
+    tenant: TenantId
+    title: str
+    key: str
+    heading_path: tuple[str, ...]
+    page: int | None
+    text: str
+    ordinal: int
+    twin_of: bytes
+    score: float = 0.0
+    confidence: float = 0.0
+    dense: float | None = None
+    lexical: float | None = None
+
+
+class AnswerStatus(StrEnum):
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    DEGRADED = "degraded"
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """`n` as it stands in the answer, and the passage that it names."""
+
+    n: int
+    passage: Passage
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    input_tokens: int
+    output_tokens: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: AnswerStatus
+    text: str
+    citations: tuple[Citation, ...]
+    evidence: tuple[Passage, ...]
+    guidance: tuple[str, ...]
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """An answer, and where it was kept."""
+
+    chat: ChatId
+    message: MessageId
+    answer: Answer

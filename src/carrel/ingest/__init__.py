@@ -1,0 +1,1 @@
+"""The ingest journey: from a file to an index that answers."""

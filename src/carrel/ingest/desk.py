@@ -1,0 +1,95 @@
+"""The desk where work is taken and given back: claims, heartbeats, and what becomes of a job that failed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from carrel.domain.access import for_machine
+from carrel.domain.errors import Refusal
+from carrel.domain.jobs import MOST_ATTEMPTS, Claim, JobKind, delay_before
+from carrel.domain.library import Failure
+from carrel.ingest.pipeline import Work
+from carrel.store import jobs, versions
+from carrel.store.jobs import Backlog, LeaseLost
+from carrel.store.transaction import Database
+
+__all__ = ["Backlog", "Desk", "LeaseLost", "WorkerCrashed"]
+
+log = structlog.get_logger(__name__)
+
+
+class WorkerCrashed(Refusal):
+    """The worker died while it had the document, again and again."""
+
+    default_code = "worker_crashed"
+
+
+class Desk:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def listening(self, wake: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
+        """`wake` is called when a job comes; the event is set when the connection that heard of it is lost."""
+        lost = asyncio.Event()
+        async with self._database.listening(jobs.CHANNEL, lambda *_: wake(), lost=lambda *_: lost.set()):
+            yield lost
+
+    async def is_attended(self) -> bool:
+        """Whether a worker lives, in any process on any machine."""
+        return await self._database.listened(jobs.CHANNEL)
+
+    async def claim(self, kinds: Sequence[JobKind], *, lease: float, most: int) -> list[Claim]:
+        """Raises Unavailable."""
+        async with self._database.transaction(for_machine()) as tx:
+            return await jobs.claim(tx, kinds, lease=lease, most=most)
+
+    async def backlog(self) -> Backlog:
+        """Raises Unavailable."""
+        async with self._database.transaction(for_machine()) as tx:
+            return await jobs.backlog(tx)
+
+    async def beat(self, work: Work, *, lease: float) -> None:
+        """The job is alive, and this is the stage that it is in. Raises LeaseLost, Unavailable."""
+        async with self._database.transaction(work.grant) as tx:
+            await jobs.extend(tx, work.claim, lease=lease)
+            if work.claim.kind is JobKind.INGEST:
+                await versions.enter_stage(tx, work.claim, work.stage)
+
+    def refuse_poison(self, work: Work) -> None:
+        """Attempts count when work starts, so a job that kills its worker is counted too. Raises WorkerCrashed."""
+        if work.claim.kind is JobKind.INGEST and work.claim.attempts > MOST_ATTEMPTS:
+            raise WorkerCrashed(f"The worker died {MOST_ATTEMPTS} times while it had this document.")
+
+    async def settle(self, work: Work, refusal: Refusal) -> None:
+        """Again later if the refusal says so, else a dead letter. Raises LeaseLost, Unavailable."""
+        again = work.claim.kind is not JobKind.INGEST or (refusal.retryable and work.claim.attempts < MOST_ATTEMPTS)
+        await (self._postpone if again else self._bury)(work, refusal)
+        log.warning(
+            "job.failed",
+            kind=work.claim.kind,
+            subject=str(work.claim.subject),
+            code=refusal.code,
+            stage=work.stage,
+            attempt=work.claim.attempts,
+            again=again,
+        )
+
+    async def _postpone(self, work: Work, refusal: Refusal) -> None:
+        async with self._database.transaction(work.grant) as tx:
+            await jobs.hold(tx, work.claim)
+            if work.claim.kind is JobKind.INGEST:
+                await versions.wait_again(tx, work.claim, _failure(work, refusal))
+            await jobs.postpone(tx, work.claim, delay=delay_before(work.claim.attempts))
+
+    async def _bury(self, work: Work, refusal: Refusal) -> None:
+        async with self._database.transaction(work.grant) as tx:
+            await jobs.hold(tx, work.claim)
+            await versions.fail(tx, work.claim, _failure(work, refusal))
+            await jobs.finish(tx, work.claim)
+
+
+def _failure(work: Work, refusal: Refusal) -> Failure:
+    return Failure(refusal.code, refusal.detail, work.stage, refusal.retryable)

@@ -1,0 +1,67 @@
+"""Forgetting a document or a source: invisible at once, then purged everywhere and verified."""
+
+import structlog
+
+from carrel.domain.access import Permission, Principal, TenantGrant, enter
+from carrel.domain.errors import Unavailable
+from carrel.domain.ids import DocumentId, SourceId
+from carrel.ingest.pipeline import Work
+from carrel.ports.blobs import Blobs
+from carrel.ports.lexical import LexicalIndexes
+from carrel.ports.vectors import VectorIndexes
+from carrel.store import chunks, erasure, jobs, sources
+from carrel.store.erasure import Receipt
+from carrel.store.transaction import Database
+
+log = structlog.get_logger(__name__)
+
+
+class Forgetting:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def document(self, principal: Principal, document: DocumentId) -> None:
+        """Raises Denied, NotFound."""
+        async with self._database.transaction(enter(principal, Permission.INGEST)) as tx:
+            await erasure.erase(tx, document)
+
+    async def source(self, principal: Principal, source: SourceId) -> None:
+        """The source and every document in it. Raises Denied, NotFound."""
+        async with self._database.transaction(enter(principal, Permission.MANAGE), timeout=300) as tx:
+            await sources.delete(tx, source)
+            for document in await erasure.of_source(tx, source):
+                await erasure.erase(tx, document)
+
+
+class Purge:
+    """The rest of forgetting, done by a worker: index entries and bytes."""
+
+    def __init__(self, database: Database, blobs: Blobs, vectors: VectorIndexes, words: LexicalIndexes) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._vectors = vectors
+        self._words = words
+
+    async def run(self, work: Work) -> None:
+        async with self._database.transaction(work.grant) as tx:
+            receipt = await erasure.receipt(tx, work.claim.subject)
+        if receipt is not None and not receipt.complete:
+            await self._empty(work.grant, receipt)
+        async with self._database.transaction(work.grant) as tx:
+            if receipt is not None:
+                _verify(await chunks.count(tx, receipt.versions))
+                await erasure.complete(tx, receipt.id)
+            await jobs.finish(tx, work.claim)
+
+    async def _empty(self, grant: TenantGrant, receipt: Receipt) -> None:
+        for version in receipt.versions:
+            await self._vectors.of(grant).forget(version)
+            await self._words.of(grant).forget(version)
+        for blob in receipt.blobs:
+            await self._blobs.delete(blob)
+        log.info("document.purged", document=str(receipt.document), versions=len(receipt.versions))
+
+
+def _verify(chunks_left: int) -> None:
+    if chunks_left:
+        raise Unavailable("Chunks of a forgotten version are still there.", code="purge_incomplete")

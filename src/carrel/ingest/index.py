@@ -1,0 +1,62 @@
+"""Indexing: the chunks beside the live version's, then their entries in both indexes. Repeatable until the commit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from carrel.domain.access import TenantGrant
+from carrel.domain.ids import ChunkId
+from carrel.domain.jobs import Claim
+from carrel.domain.library import Generation, Version
+from carrel.domain.text import Chunk
+from carrel.ingest.embed import context_of
+from carrel.ports.embedder import Vector
+from carrel.ports.lexical import Analyzer, LexicalEntry, LexicalIndexes
+from carrel.ports.vectors import DenseEntry, VectorIndexes
+from carrel.store import chunks, jobs
+from carrel.store.transaction import Database
+
+_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A version's chunks under their ids."""
+
+    version: Version
+    generation: Generation
+    title: str
+    chunks: Mapping[ChunkId, Chunk]
+
+
+class Indexer:
+    def __init__(
+        self, database: Database, vectors: VectorIndexes, words: LexicalIndexes, *, analyzer: Analyzer
+    ) -> None:
+        self._database = database
+        self._vectors = vectors
+        self._words = words
+        self._analyzer = analyzer
+
+    async def keep(self, grant: TenantGrant, claim: Claim, prepared: Prepared) -> None:
+        """Write the text; no reader sees it before the commit. Raises LeaseLost."""
+        async with self._database.transaction(grant, timeout=300) as tx:
+            await jobs.hold(tx, claim)
+            await chunks.write(tx, prepared.version, prepared.generation.id, prepared.chunks)
+
+    async def dense(self, grant: TenantGrant, prepared: Prepared, vectors: Sequence[Vector]) -> None:
+        entries = [
+            DenseEntry(chunk, prepared.version.source, prepared.version.id, vector)
+            for chunk, vector in zip(prepared.chunks, vectors, strict=True)
+        ]
+        for first in range(0, len(entries), _BATCH):
+            await self._vectors.of(grant).put(entries[first : first + _BATCH])
+
+    async def lexical(self, grant: TenantGrant, prepared: Prepared) -> None:
+        entries = [self._entry(prepared, chunk, text) for chunk, text in prepared.chunks.items()]
+        await self._words.of(grant).put(entries)
+
+    def _entry(self, prepared: Prepared, identifier: ChunkId, chunk: Chunk) -> LexicalEntry:
+        """Title, file name and headings count as words of the chunk."""
+        text = f"{context_of(prepared.title, chunk.heading_path)}\n{prepared.version.key}\n{chunk.text}"
+        terms = tuple(term.stem for term in self._analyzer.terms(text))
+        return LexicalEntry(identifier, prepared.version.source, prepared.version.id, terms)

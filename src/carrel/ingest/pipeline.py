@@ -1,0 +1,143 @@
+"""Ingestion: the verbs in order."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from carrel.domain.access import TenantGrant
+from carrel.domain.errors import Unreadable
+from carrel.domain.ids import ChunkId, VersionId, chunk_id
+from carrel.domain.jobs import Claim, JobKind
+from carrel.domain.keys import title_from_key
+from carrel.domain.library import Generation, Stage, Version
+from carrel.domain.text import Chunk, ParsedDocument
+from carrel.ingest.chunk import chunk
+from carrel.ingest.embed import embed
+from carrel.ingest.index import Indexer, Prepared
+from carrel.ports.blobs import Blobs
+from carrel.ports.embedder import Embedder, Vector
+from carrel.ports.lexical import Analyzer
+from carrel.ports.parser import Parser
+from carrel.ports.vectors import Twin, VectorIndexes
+from carrel.store import chunks, erasure, generations, jobs, versions
+from carrel.store.jobs import LeaseLost
+from carrel.store.transaction import Database
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Work:
+    """One claimed job on its way; `stage` is where it is, for the heartbeat and for the reason of a failure."""
+
+    claim: Claim
+    grant: TenantGrant
+    stage: Stage = field(default=Stage.QUEUED)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What ingestion needs from outside."""
+
+    database: Database
+    blobs: Blobs
+    parser: Parser
+    embedder: Embedder
+    analyzer: Analyzer
+    vectors: VectorIndexes
+    indexer: Indexer
+
+
+class Ingestion:
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    async def run(self, work: Work) -> None:
+        """Raises LeaseLost when the version is not wanted or not ours any more; Refusals say why it cannot be done."""
+        version, generation = await self._fetch(work)
+        if await self._reuse(work, version, generation):
+            return
+        parsed = await self._parse(work, version)
+        prepared = await self._chunk(work, version, generation, parsed)
+        vectors = await self._embed(work, prepared)
+        await self._index(work, prepared, vectors)
+        await self._commit(work, prepared)
+
+    async def _fetch(self, work: Work) -> tuple[Version, Generation]:
+        """Also writes down that the work has begun, and how often it was tried."""
+        embedder = self._tools.embedder.profile
+        async with self._tools.database.transaction(work.grant) as tx:
+            version = await versions.load(tx, VersionId(work.claim.subject))
+            if version is None:
+                raise LeaseLost("The version is no longer wanted.")
+            await versions.enter_stage(tx, work.claim, Stage.PARSE)
+            generation = await generations.live_or_first(
+                tx, embedder=embedder.name, dimension=embedder.dimension, analyzer=self._tools.analyzer.name
+            )
+        return version, generation
+
+    async def _parse(self, work: Work, version: Version) -> ParsedDocument:
+        work.stage = Stage.PARSE
+        async with self._tools.blobs.as_file(version.blob_key) as content:
+            return await self._tools.parser.parse(content, media_type=version.media_type, key=version.key)
+
+    async def _chunk(self, work: Work, version: Version, generation: Generation, parsed: ParsedDocument) -> Prepared:
+        work.stage = Stage.CHUNK
+        found = await asyncio.to_thread(self._tokenize_and_chunk, version, parsed)
+        if not found:
+            raise Unreadable("The document holds no text.", code="no_text")
+        title = parsed.title or title_from_key(version.key)
+        return Prepared(version, generation, title, _with_ids(version, generation, found))
+
+    def _tokenize_and_chunk(self, version: Version, parsed: ParsedDocument) -> list[Chunk]:
+        rules = version.rules.within(self._tools.embedder.profile.max_tokens)
+        return chunk(parsed, self._tools.embedder.tokenize(parsed.text), rules)
+
+    async def _embed(self, work: Work, prepared: Prepared) -> list[Vector]:
+        work.stage = Stage.EMBED
+        return await embed(self._tools.embedder, prepared.title, list(prepared.chunks.values()))
+
+    async def _index(self, work: Work, prepared: Prepared, vectors: list[Vector]) -> None:
+        work.stage = Stage.INDEX
+        await self._tools.indexer.keep(work.grant, work.claim, prepared)
+        await self._tools.indexer.dense(work.grant, prepared, vectors)
+        await self._tools.indexer.lexical(work.grant, prepared)
+
+    async def _commit(self, work: Work, prepared: Prepared) -> None:
+        """The swap, the end of the job and the farewell to the old version, in one transaction."""
+        work.stage = Stage.COMMIT
+        version = prepared.version
+        async with self._tools.database.transaction(work.grant, timeout=300) as tx:
+            await versions.lock(tx, version.document)
+            await jobs.hold(tx, work.claim)
+            await versions.make_live(
+                tx, version, title=prepared.title, chunks=len(prepared.chunks), attempts=work.claim.attempts
+            )
+            await erasure.discard(tx, version.document, await versions.superseded(tx, version.document))
+            await jobs.finish(tx, work.claim)
+            await jobs.enqueue(tx, JobKind.WEIGH, work.grant.tenant, delay=0.5)
+        log.info("document.ready", document=str(version.document), version=str(version.id), chunks=len(prepared.chunks))
+
+    async def _reuse(self, work: Work, version: Version, generation: Generation) -> bool:
+        """Equal bytes that are live under another key of the source: their text and vectors serve here too."""
+        async with self._tools.database.transaction(work.grant) as tx:
+            twin = await versions.live_twin(tx, version)
+            if twin is None:
+                return False
+            stored = await chunks.stored(tx, twin.version, generation.id)
+        prepared = Prepared(version, generation, twin.title, _with_ids(version, generation, [c.chunk for c in stored]))
+        pairs = [Twin(old.id, new) for old, new in zip(stored, prepared.chunks, strict=True)]
+        work.stage = Stage.INDEX
+        await self._tools.indexer.keep(work.grant, work.claim, prepared)
+        copied = await self._tools.vectors.of(work.grant).copy(pairs, source=version.source, version=version.id)
+        if not pairs or copied != len(pairs):
+            return False
+        await self._tools.indexer.lexical(work.grant, prepared)
+        await self._commit(work, prepared)
+        return True
+
+
+def _with_ids(version: Version, generation: Generation, found: list[Chunk]) -> Mapping[ChunkId, Chunk]:
+    return {chunk_id(version.id, generation.id, piece.ordinal): piece for piece in found}

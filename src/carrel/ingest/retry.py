@@ -1,0 +1,26 @@
+"""Trying again what failed: one document, or many."""
+
+from carrel.domain.access import Permission, Principal, enter
+from carrel.domain.ids import DocumentId
+from carrel.domain.library import Document
+from carrel.store import documents, sources, versions
+from carrel.store.transaction import Database
+from carrel.store.versions import Redrive
+
+
+class Retries:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def one(self, principal: Principal, document: DocumentId) -> Document:
+        """Raises Denied, NotFound, Conflict `not_failed`."""
+        async with self._database.transaction(enter(principal, Permission.INGEST)) as tx:
+            await versions.retry(tx, document)
+            return await documents.get(tx, document)
+
+    async def many(self, principal: Principal, wish: Redrive) -> int:
+        """How many went back to the queue. Raises Denied, NotFound for a source that is not there."""
+        async with self._database.transaction(enter(principal, Permission.INGEST)) as tx:
+            if wish.source is not None:
+                await sources.get(tx, wish.source)
+            return await versions.redrive(tx, wish)

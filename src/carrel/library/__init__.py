@@ -1,0 +1,1 @@
+"""Sources, bots and documents, as their owners see them."""

@@ -1,0 +1,1 @@
+"""What the journeys need from outside, one promise a file."""

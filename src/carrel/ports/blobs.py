@@ -1,0 +1,37 @@
+"""Keeping the bytes that were uploaded."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from carrel.domain.ids import TenantId
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Bytes that are kept: where, how many, their SHA-256, and the first few, for judging their type."""
+
+    key: str
+    size: int
+    sha256: bytes
+    head: bytes
+
+
+class Blobs(Protocol):
+    """Each tenant's bytes under its own prefix. `put` returns only when the bytes would survive a power cut."""
+
+    async def put(self, tenant: TenantId, content: AsyncIterator[bytes], *, limit: int) -> Blob:
+        """Raises TooLarge as soon as more than `limit` bytes have come; then nothing is kept."""
+        ...
+
+    def as_file(self, key: str) -> AbstractAsyncContextManager[Path]:
+        """The bytes as a local file that must not be changed. Raises NotFound."""
+        ...
+
+    def read(self, key: str) -> AsyncIterator[bytes]: ...
+
+    async def delete(self, key: str) -> None:
+        """Deleting what is not there is no error."""
+        ...

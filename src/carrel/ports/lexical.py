@@ -1,0 +1,71 @@
+"""Matching by words: BM25 with the tenant's own statistics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from carrel.domain.access import TenantGrant
+from carrel.domain.answers import Hit
+from carrel.domain.ids import ChunkId, SourceId, VersionId
+from carrel.domain.text import Term
+
+
+class Analyzer(Protocol):
+    """Text as terms, in order. The same text always gives the same terms; `name` changes when they would differ."""
+
+    @property
+    def name(self) -> str: ...
+
+    def terms(self, text: str) -> list[Term]: ...
+
+    def words(self, text: str) -> list[Term]:
+        """The terms that carry meaning: without stop words, each stem once, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalEntry:
+    chunk: ChunkId
+    source: SourceId
+    version: VersionId
+    terms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WeighedTerm:
+    """A term of the question, its weight (the tenant's IDF) and in how many of the tenant's chunks it occurs."""
+
+    term: Term
+    weight: float
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """`highest` is the score that a chunk full of every term would approach: the theoretical maximum."""
+
+    hits: list[Hit]
+    terms: tuple[WeighedTerm, ...]
+    highest: float
+
+
+class TenantWords(Protocol):
+    """One tenant's words. Putting a chunk twice keeps one. Returns ids and scores only, never from outside the grant.
+
+    A chunk without any of the terms is not a hit. Best first, ties by chunk id; sources filter before ranking. A term
+    that the statistics have not seen yet counts as one that occurs in one chunk. Raises Unavailable.
+    """
+
+    async def put(self, entries: Sequence[LexicalEntry]) -> None: ...
+
+    async def matching(self, question: Sequence[Term], *, sources: frozenset[SourceId], limit: int) -> Matches: ...
+
+    async def forget(self, version: VersionId) -> None: ...
+
+    async def weigh(self) -> None:
+        """Rebuild the tenant's statistics from its live entries."""
+        ...
+
+
+class LexicalIndexes(Protocol):
+    def of(self, grant: TenantGrant) -> TenantWords: ...

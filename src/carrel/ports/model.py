@@ -1,0 +1,33 @@
+"""Writing an answer from evidence."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from carrel.domain.answers import Passage, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The question and the evidence that was judged good enough; passage n is cited as `[n]`, counted from 1."""
+
+    question: str
+    evidence: tuple[Passage, ...]
+    instructions: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A piece of the answer's text as it comes; the last piece carries the usage."""
+
+    text: str
+    usage: Usage | None = None
+
+
+class Model(Protocol):
+    """Streams an answer that cites `[n]`. Raises Unavailable; it sees the prompt and nothing else."""
+
+    @property
+    def name(self) -> str: ...
+
+    def write(self, prompt: Prompt) -> AsyncIterator[Draft]: ...

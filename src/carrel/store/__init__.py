@@ -1,0 +1,1 @@
+"""PostgreSQL: the only place with SQL, but for the two index adapters."""

@@ -1,0 +1,79 @@
+"""What the database itself says about the walls: asserted at every start, and by the build's own test."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+
+from carrel.store import schema
+from carrel.store.transaction import Session, plain_url, translated
+
+_OLDEST_SERVER: Final = 160000
+_OLDEST_VECTOR: Final = (0, 8, 2)
+PLATFORM_TABLES: Final = frozenset({"tenants", "operator_keys", "schema_version"})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, as a sentence."""
+
+    sentence: str
+
+
+async def inspect(url: str) -> list[Finding]:
+    """Everything that is wrong with the database as the serving role sees it; empty when all walls stand.
+
+    Raises Unavailable when it does not answer.
+    """
+    with translated():
+        connection = await asyncpg.connect(plain_url(url), timeout=10)
+    try:
+        return [
+            *await _versions(connection),
+            *await _role(connection),
+            *await _schema(connection),
+            *await _row_security(connection),
+        ]
+    finally:
+        await connection.close()
+
+
+async def _versions(connection: Session) -> list[Finding]:
+    found = []
+    server = int(await connection.fetchval("show server_version_num"))
+    if server < _OLDEST_SERVER:
+        found.append(Finding(f"PostgreSQL {server // 10000} is too old: 16 or later is needed."))
+    vector = await connection.fetchval("select extversion from pg_extension where extname = 'vector'")
+    if vector is None:
+        found.append(Finding("The extension pgvector is not installed in this database: run `carrel migrate`."))
+    elif tuple(int(part) for part in vector.split(".")) < _OLDEST_VECTOR:
+        found.append(Finding(f"pgvector {vector} is too old: 0.8.2 or later is needed."))
+    return found
+
+
+async def _role(connection: Session) -> list[Finding]:
+    role = await connection.fetchrow(
+        "select rolname, rolsuper or rolbypassrls or rolcreaterole as mighty,"
+        " exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        "         where n.nspname = 'carrel' and pg_has_role(c.relowner, 'MEMBER')) as owner"
+        " from pg_roles where rolname = current_user"
+    )
+    if role is None or role["mighty"]:
+        return [Finding("The serving role is a superuser, bypasses row-level security or makes roles: use another.")]
+    if role["owner"]:
+        return [Finding(f"The serving role {role['rolname']} owns tables of Carrel: the owner must be another role.")]
+    return []
+
+
+async def _schema(connection: Session) -> list[Finding]:
+    if await schema.is_current(connection):
+        return []
+    return [Finding("The database is not at this version's schema: run `carrel migrate`.")]
+
+
+async def _row_security(connection: Session) -> list[Finding]:
+    names = await connection.fetch(
+        "select relname from pg_class where relnamespace = to_regnamespace('carrel') and relkind in ('r', 'p')"
+        " and relname <> 'schema_version' and not (relrowsecurity and relforcerowsecurity)"
+    )
+    return [Finding(f"Row-level security is not forced on table {row['relname']}.") for row in names]

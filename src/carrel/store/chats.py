@@ -1,0 +1,63 @@
+"""Chats: questions and their answers, private to who asked. Citations are references, never copies of the text."""
+
+from dataclasses import dataclass
+
+from carrel.domain.answers import Answer
+from carrel.domain.errors import NotFound
+from carrel.domain.ids import BotId, ChatId, MessageId, UserId, new_id
+from carrel.store.transaction import Statement, Transaction
+
+_ADD_CHAT = Statement("""
+    insert into chats (tenant_id, id, owner_id, bot_id, end_user) values (:tenant, :id, :owner, :bot, :end_user)
+""")
+_FIND_CHAT = Statement("select 1 from chats where tenant_id = :tenant and id = :id")
+_ADD_MESSAGE = Statement("""
+    insert into messages (tenant_id, id, chat_id, owner_id, question, status, answer, model, input_tokens, output_tokens)
+    values (:tenant, :id, :chat, :owner, :question, :status, :answer, :model, :input_tokens, :output_tokens)
+""")
+_ADD_CITATION = Statement("""
+    insert into citations (tenant_id, message_id, n, chunk_id, document_id)
+    values (:tenant, :message, :n, :chunk, :document)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asked what, and in which chat; a chat that is None is begun."""
+
+    owner: UserId
+    question: str
+    chat: ChatId | None = None
+    bot: BotId | None = None
+    end_user: str | None = None
+
+
+async def demand(tx: Transaction, chat: ChatId) -> None:
+    """Raises NotFound."""
+    if not await tx.value(_FIND_CHAT, id=chat):
+        raise NotFound
+
+
+async def remember(tx: Transaction, asked: Asked, answer: Answer) -> tuple[ChatId, MessageId]:
+    chat = asked.chat or ChatId(new_id())
+    if asked.chat is None:
+        await tx.run(_ADD_CHAT, id=chat, owner=asked.owner, bot=asked.bot, end_user=asked.end_user)
+    message = MessageId(new_id())
+    await tx.run(
+        _ADD_MESSAGE,
+        id=message,
+        chat=chat,
+        owner=asked.owner,
+        question=asked.question,
+        status=answer.status,
+        answer=answer.text,
+        model=answer.usage.model,
+        input_tokens=answer.usage.input_tokens,
+        output_tokens=answer.usage.output_tokens,
+    )
+    citations = [
+        {"message": message, "n": citation.n, "chunk": citation.passage.chunk, "document": citation.passage.document}
+        for citation in answer.citations
+    ]
+    await tx.run_many(_ADD_CITATION, citations)
+    return chat, message

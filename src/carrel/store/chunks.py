@@ -1,0 +1,145 @@
+"""Chunks: the text itself. It leaves only by id and scope together, in one statement, and only while its version is live."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from carrel.domain.answers import Filters, Passage
+from carrel.domain.ids import ChunkId, DocumentId, GenerationId, SourceId, VersionId
+from carrel.domain.library import Version
+from carrel.domain.text import Chunk
+from carrel.store.transaction import Statement, Transaction
+
+_CLEAR = Statement("delete from chunks where tenant_id = :tenant and version_id = any (:versions)")
+_ADD = Statement("""
+    insert into chunks (tenant_id, id, version_id, document_id, source_id, owner_id, generation_id, ordinal, text,
+                        text_hash, heading_path, page, char_start, char_end)
+    values (:tenant, :id, :version, :document, :source, :owner, :generation, :ordinal, :text,
+            substring(sha256(convert_to(:text, 'UTF8')), 1, 16), :heading_path, :page, :start, :end)
+""")
+_LOAD = Statement("""
+    select c.id, c.document_id, c.source_id, c.ordinal, c.text, c.text_hash, c.heading_path, c.page, d.title, d.key,
+           d.live_version_id = c.version_id and d.deleted_at is null and c.generation_id = :generation as live,
+           c.source_id = any (:sources) as allowed, d.attributes
+    from chunks c
+    join documents d on d.tenant_id = c.tenant_id and d.id = c.document_id
+    where c.tenant_id = :tenant and c.id = any (:ids)
+""")
+_STORED = Statement("""
+    select ordinal, text, heading_path, page, char_start, char_end, id from chunks
+    where tenant_id = :tenant and version_id = :version and generation_id = :generation order by ordinal
+""")
+_COUNT = Statement("select count(*) from chunks where tenant_id = :tenant and version_id = any (:versions)")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What became of the ids that an index returned.
+
+    `stale` are this tenant's own chunks that must not be shown now (an old version, a deleted document, a source outside
+    the scope, a filter that is not true); `unknown` are ids that the tenant does not have.
+    """
+
+    passages: Mapping[ChunkId, Passage]
+    stale: frozenset[ChunkId]
+    unknown: frozenset[ChunkId]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which chunks, under which scope: the last word before text is shown."""
+
+    ids: Sequence[ChunkId]
+    sources: frozenset[SourceId]
+    generation: GenerationId
+    filters: Filters
+
+
+async def load(tx: Transaction, wanted: Wanted) -> Loaded:
+    rows = await tx.rows(_LOAD, ids=list(wanted.ids), sources=list(wanted.sources), generation=wanted.generation)
+    shown = {row["id"]: _passage(tx, row) for row in rows if _may_be_shown(row, wanted.filters)}
+    known = frozenset(ChunkId(row["id"]) for row in rows)
+    return Loaded(shown, known - shown.keys(), frozenset(wanted.ids) - known)
+
+
+def _may_be_shown(row: Any, filters: Filters) -> bool:
+    if not row["live"] or not row["allowed"]:
+        return False
+    attributes = row["attributes"]
+    return all(name in attributes and attributes[name] in values for name, values in filters.items())
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    id: ChunkId
+    chunk: Chunk
+
+
+async def write(tx: Transaction, version: Version, generation: GenerationId, new: Mapping[ChunkId, Chunk]) -> None:
+    """Beside the live version's, and instead of what an earlier try left."""
+    await clear(tx, [version.id])
+    await tx.run_many(
+        _ADD,
+        [
+            {
+                "id": identifier,
+                "version": version.id,
+                "document": version.document,
+                "source": version.source,
+                "owner": version.owner,
+                "generation": generation,
+                "ordinal": chunk.ordinal,
+                "text": chunk.text,
+                "heading_path": list(chunk.heading_path),
+                "page": chunk.page,
+                "start": chunk.start,
+                "end": chunk.end,
+            }
+            for identifier, chunk in new.items()
+        ],
+    )
+
+
+async def clear(tx: Transaction, versions: Sequence[VersionId]) -> int:
+    """The chunks of these versions, and with them (by foreign key) their entries in PostgreSQL's index tables."""
+    return await tx.run(_CLEAR, versions=list(versions))
+
+
+async def stored(tx: Transaction, version: VersionId, generation: GenerationId) -> list[StoredChunk]:
+    """A version's chunks in order, without their tokens."""
+    rows = await tx.rows(_STORED, version=version, generation=generation)
+    return [
+        StoredChunk(
+            ChunkId(row["id"]),
+            Chunk(
+                ordinal=row["ordinal"],
+                text=row["text"],
+                heading_path=tuple(row["heading_path"]),
+                page=row["page"],
+                start=row["char_start"],
+                end=row["char_end"],
+                tokens=(),
+            ),
+        )
+        for row in rows
+    ]
+
+
+async def count(tx: Transaction, versions: Sequence[VersionId]) -> int:
+    return int(await tx.value(_COUNT, versions=list(versions)))
+
+
+def _passage(tx: Transaction, row: Any) -> Passage:
+    return Passage(
+        chunk=ChunkId(row["id"]),
+        document=DocumentId(row["document_id"]),
+        source=SourceId(row["source_id"]),
+        tenant=tx.tenant,
+        title=row["title"],
+        key=row["key"],
+        heading_path=tuple(row["heading_path"]),
+        page=row["page"],
+        text=row["text"],
+        ordinal=row["ordinal"],
+        twin_of=row["text_hash"],
+    )

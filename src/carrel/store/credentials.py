@@ -1,0 +1,170 @@
+"""Keys as rows: made in the tenant's own transaction, found by a definer function before any tenant is known."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from carrel.domain.access import Scope
+from carrel.domain.errors import NotFound
+from carrel.domain.ids import BotId, KeyId, SourceId, TenantId
+from carrel.store.pages import Page, Place, page, place_of
+from carrel.store.transaction import Statement, Transaction
+
+_COLUMNS = "id, name, scopes, source_ids, bot_ids, expires_at, revoked_at, last_used_at, created_at"
+_FIND = Statement("select * from find_key(:id)")
+_ADD = Statement(f"""
+    insert into api_keys (tenant_id, id, name, mac, scopes, source_ids, bot_ids, expires_at)
+    values (:tenant, :id, :name, :mac, :scopes, :sources, :bots, :expires_at) returning {_COLUMNS}
+""")
+_ADD_OPERATOR = Statement("insert into operator_keys (id, name, mac) values (:id, :name, :mac)")
+_ANY_OPERATOR = Statement("select exists (select from operator_keys where revoked_at is null)")
+_GET = Statement(f"select {_COLUMNS} from api_keys where tenant_id = :tenant and id = :id")
+_LIST = Statement(f"""
+    select {_COLUMNS} from api_keys
+    where tenant_id = :tenant and (:moment::timestamptz is null or (created_at, id) < (:moment, :id::uuid))
+    order by created_at desc, id desc limit :most
+""")
+_REVOKE = Statement("""
+    update api_keys set revoked_at = now() where tenant_id = :tenant and id = :id and revoked_at is null
+""")
+_REVOKE_OPERATOR = Statement("update operator_keys set revoked_at = now() where id = :id and revoked_at is null")
+_USED = Statement("update api_keys set last_used_at = now() where tenant_id = :tenant and id = :id")
+_USED_OPERATOR = Statement("update operator_keys set last_used_at = now() where id = :id")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundKey:
+    """What the lookup says of a key: enough to judge it, and whether its last use is worth writing down again."""
+
+    kind: str
+    tenant: TenantId | None
+    mac: bytes
+    scopes: frozenset[Scope]
+    sources: frozenset[SourceId] | None
+    bots: frozenset[BotId] | None
+    expired: bool
+    revoked: bool
+    active: bool
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A key as its tenant's managers see it; never its secret."""
+
+    id: KeyId
+    name: str
+    scopes: frozenset[Scope]
+    sources: frozenset[SourceId] | None
+    bots: frozenset[BotId] | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    id: KeyId
+    name: str
+    mac: bytes
+    scopes: frozenset[Scope]
+    sources: frozenset[SourceId] | None = None
+    bots: frozenset[BotId] | None = None
+    expires_at: datetime | None = None
+
+
+async def find(tx: Transaction, key: KeyId) -> FoundKey | None:
+    row = await tx.row(_FIND, id=key)
+    if row is None:
+        return None
+    return FoundKey(
+        kind=row["kind"],
+        tenant=row["tenant_id"] and TenantId(row["tenant_id"]),
+        mac=row["mac"],
+        scopes=frozenset(map(Scope, row["scopes"])),
+        sources=_sources(row["source_ids"]),
+        bots=_bots(row["bot_ids"]),
+        expired=row["expired"],
+        revoked=row["revoked"],
+        active=row["active"],
+        stale=row["stale"],
+    )
+
+
+async def add(tx: Transaction, key: NewKey) -> KeyRow:
+    row = await tx.row(
+        _ADD,
+        id=key.id,
+        name=key.name,
+        mac=key.mac,
+        scopes=sorted(key.scopes),
+        sources=None if key.sources is None else list(key.sources),
+        bots=None if key.bots is None else list(key.bots),
+        expires_at=key.expires_at,
+    )
+    return _key(row)
+
+
+async def add_operator(tx: Transaction, key: KeyId, *, name: str, mac: bytes) -> None:
+    await tx.run(_ADD_OPERATOR, id=key, name=name, mac=mac)
+
+
+async def has_operator(tx: Transaction) -> bool:
+    return bool(await tx.value(_ANY_OPERATOR))
+
+
+async def get(tx: Transaction, key: KeyId) -> KeyRow:
+    """Raises NotFound."""
+    row = await tx.row(_GET, id=key)
+    if row is None:
+        raise NotFound
+    return _key(row)
+
+
+async def listed(tx: Transaction, *, limit: int, cursor: str | None) -> Page[KeyRow]:
+    place = place_of(cursor)
+    rows = await tx.rows(_LIST, moment=place and place.created_at, id=place and place.id, most=limit + 1)
+    return page([_key(row) for row in rows], [Place(row["created_at"], row["id"]) for row in rows], limit)
+
+
+async def revoke(tx: Transaction, key: KeyId) -> None:
+    """Raises NotFound when there is no such key, or it is revoked already."""
+    if not await tx.run(_REVOKE, id=key):
+        raise NotFound
+
+
+async def revoke_operator(tx: Transaction, key: KeyId) -> None:
+    """Raises NotFound when there is no such key, or it is revoked already."""
+    if not await tx.run(_REVOKE_OPERATOR, id=key):
+        raise NotFound
+
+
+async def note_use(tx: Transaction, key: KeyId) -> None:
+    await tx.run(_USED, id=key)
+
+
+async def note_operator_use(tx: Transaction, key: KeyId) -> None:
+    await tx.run(_USED_OPERATOR, id=key)
+
+
+def _key(row: Any) -> KeyRow:
+    return KeyRow(
+        id=KeyId(row["id"]),
+        name=row["name"],
+        scopes=frozenset(map(Scope, row["scopes"])),
+        sources=_sources(row["source_ids"]),
+        bots=_bots(row["bot_ids"]),
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        last_used_at=row["last_used_at"],
+        created_at=row["created_at"],
+    )
+
+
+def _sources(ids: list[SourceId] | None) -> frozenset[SourceId] | None:
+    return None if ids is None else frozenset(ids)
+
+
+def _bots(ids: list[BotId] | None) -> frozenset[BotId] | None:
+    return None if ids is None else frozenset(ids)

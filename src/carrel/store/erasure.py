@@ -1,0 +1,115 @@
+"""Forgetting: what must vanish at once in the same transaction, and the receipt by which the rest is purged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from carrel.domain.errors import NotFound
+from carrel.domain.ids import DocumentId, SourceId, VersionId, new_id
+from carrel.domain.jobs import JobKind
+from carrel.store import chunks, jobs
+from carrel.store.transaction import Statement, Transaction
+
+REMOVED: Final = "[removed]"
+
+_PRESENT = Statement("""
+    select owner_id from documents where tenant_id = :tenant and id = :id and deleted_at is null for update
+""")
+_VERSIONS = Statement("select id from document_versions where tenant_id = :tenant and document_id = :document")
+_BURY = Statement("""
+    update documents set deleted_at = now(), updated_at = now(), newest_version_id = null, live_version_id = null,
+        same_as = null, attributes = '{}'
+    where tenant_id = :tenant and id = :id
+""")
+_NO_TWIN = Statement("update documents set same_as = null where tenant_id = :tenant and same_as = :id")
+_REDACT = Statement("select redact_answers(:id, :replacement)")
+_DELETE_VERSIONS = Statement("""
+    delete from document_versions where tenant_id = :tenant and id = any (:versions) returning blob_key
+""")
+_RECEIPT = Statement("""
+    insert into erasure_receipts (tenant_id, id, document_id, version_ids, blob_keys, chunks, answers)
+    values (:tenant, :id, :document, :versions, :blobs, :chunks, :answers)
+""")
+_READ = Statement("""
+    select id, document_id, version_ids, blob_keys, chunks, answers, completed_at from erasure_receipts
+    where tenant_id = :tenant and id = :id
+""")
+_COMPLETE = Statement("update erasure_receipts set completed_at = now() where tenant_id = :tenant and id = :id")
+_OF_SOURCE = Statement("""
+    select id from documents where tenant_id = :tenant and source_id = :source and deleted_at is null
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was forgotten, and what the purge still has to remove from index and blob store."""
+
+    id: UUID
+    document: DocumentId
+    versions: tuple[VersionId, ...]
+    blobs: tuple[str, ...]
+    chunks: int
+    answers: int
+    complete: bool
+
+
+async def erase(tx: Transaction, document: DocumentId) -> UUID:
+    """Invisible from this transaction on: text, entries, versions, quotations. The receipt's id. Raises NotFound."""
+    if not await tx.row(_PRESENT, id=document):
+        raise NotFound
+    versions = [VersionId(row["id"]) for row in await tx.rows(_VERSIONS, document=document)]
+    await tx.run(_BURY, id=document)
+    await tx.run(_NO_TWIN, id=document)
+    answers = int(await tx.value(_REDACT, id=document, replacement=REMOVED))
+    return await _give_up(tx, document, versions, answers=answers)
+
+
+async def discard(tx: Transaction, document: DocumentId, versions: Sequence[VersionId]) -> None:
+    """Versions that were replaced: their text, entries and jobs now, their bytes by the purge."""
+    if versions:
+        await _give_up(tx, document, versions, answers=0)
+
+
+async def of_source(tx: Transaction, source: SourceId) -> list[DocumentId]:
+    return [DocumentId(row["id"]) for row in await tx.rows(_OF_SOURCE, source=source)]
+
+
+async def _give_up(tx: Transaction, document: DocumentId, versions: Sequence[VersionId], *, answers: int) -> UUID:
+    removed = await chunks.clear(tx, versions)
+    await jobs.drop(tx, JobKind.INGEST, versions)
+    blobs = [row["blob_key"] for row in await tx.rows(_DELETE_VERSIONS, versions=list(versions))]
+    receipt = new_id()
+    await tx.run(
+        _RECEIPT,
+        id=receipt,
+        document=document,
+        versions=list(versions),
+        blobs=blobs,
+        chunks=removed,
+        answers=answers,
+    )
+    await jobs.enqueue(tx, JobKind.PURGE, receipt)
+    await jobs.enqueue(tx, JobKind.WEIGH, tx.tenant, delay=1.0)
+    return receipt
+
+
+async def receipt(tx: Transaction, identifier: UUID) -> Receipt | None:
+    row = await tx.row(_READ, id=identifier)
+    return _receipt(row) if row else None
+
+
+async def complete(tx: Transaction, identifier: UUID) -> None:
+    await tx.run(_COMPLETE, id=identifier)
+
+
+def _receipt(row: Any) -> Receipt:
+    return Receipt(
+        id=row["id"],
+        document=DocumentId(row["document_id"]),
+        versions=tuple(map(VersionId, row["version_ids"])),
+        blobs=tuple(row["blob_keys"]),
+        chunks=row["chunks"],
+        answers=row["answers"],
+        complete=row["completed_at"] is not None,
+    )

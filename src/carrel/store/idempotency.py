@@ -1,0 +1,79 @@
+"""Idempotency keys: the same request twice gives the stored answer, kept in the transaction of the effect itself."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from carrel.domain.errors import Invalid
+from carrel.store.transaction import Statement, Transaction
+
+Result = TypeVar("Result")
+
+_TAKE = Statement("""
+    insert into idempotency_keys (tenant_id, principal_id, key, request_hash, status, body)
+    values (:tenant, :principal, :key, :hash, 0, 'null') on conflict do nothing
+""")
+_READ = Statement("""
+    select request_hash, status, body from idempotency_keys
+    where tenant_id = :tenant and principal_id = :principal and key = :key for update
+""")
+_KEEP = Statement("""
+    update idempotency_keys set status = :status, body = :body
+    where tenant_id = :tenant and principal_id = :principal and key = :key
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    status: int
+    body: Any
+
+
+class Replayed(Exception):  # noqa: N818 - not an error: the request was answered before
+    """The request was answered before, and this was the answer."""
+
+    def __init__(self, answer: StoredAnswer) -> None:
+        super().__init__("answered before")
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class Memo(Generic[Result]):
+    """Who asked with which Idempotency-Key; `hash` is of the whole request, `render` gives the answer to store."""
+
+    principal: UUID
+    key: str
+    hash: bytes
+    render: Callable[[Result], StoredAnswer]
+
+
+def mismatch() -> Invalid:
+    return Invalid(
+        "This Idempotency-Key came with other content before: use a new one.",
+        code="idempotency_mismatch",
+        field="Idempotency-Key",
+    )
+
+
+async def once(tx: Transaction, memo: Memo[Result] | None, effect: Callable[[], Awaitable[Result]]) -> Result:
+    """Run the effect, and keep its answer under the memo. A second such request at the same time waits for the first.
+
+    Raises Replayed with the stored answer, Invalid `idempotency_mismatch` when the key came with other content before.
+    """
+    if memo is None:
+        return await effect()
+    await _recall(tx, memo)
+    result = await effect()
+    answer = memo.render(result)
+    await tx.run(_KEEP, principal=memo.principal, key=memo.key, status=answer.status, body=answer.body)
+    return result
+
+
+async def _recall(tx: Transaction, memo: Memo[Result]) -> None:
+    if await tx.run(_TAKE, principal=memo.principal, key=memo.key, hash=memo.hash):
+        return
+    row = await tx.row(_READ, principal=memo.principal, key=memo.key)
+    if row is None or row["request_hash"] != memo.hash:
+        raise mismatch()
+    raise Replayed(StoredAnswer(row["status"], row["body"]))

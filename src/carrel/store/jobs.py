@@ -1,0 +1,129 @@
+"""The queue: work that waits in the same database, in the same transaction as the row that it is about.
+
+Claiming crosses tenants and is a definer function; everything after the claim happens in that tenant's own transaction,
+behind the fence `lease_epoch`: whoever lost the lease writes nothing more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from carrel.domain.errors import Conflict
+from carrel.domain.ids import JobId, TenantId, UserId, new_id
+from carrel.domain.jobs import Claim, JobKind
+from carrel.store.transaction import Statement, Transaction
+
+CHANNEL: Final = "carrel_jobs"
+_BYTES_PER_COST: Final = 16_384
+_MOST_COST: Final = 4_096
+
+_ENQUEUE = Statement("select enqueue_job(:id, :kind, :subject, :owner, :delay, :cost)")
+_CLAIM = Statement("select * from claim_jobs(:kinds, :lease, :most)")
+_HOLD = Statement("""
+    select 1 from jobs where tenant_id = :tenant and id = :id and lease_epoch = :epoch for update
+""")
+_EXTEND = Statement("""
+    update jobs set leased_until = now() + :lease where tenant_id = :tenant and id = :id and lease_epoch = :epoch
+""")
+_DONE = Statement("""
+    delete from jobs where tenant_id = :tenant and id = :id and lease_epoch = :epoch and not asked_again
+""")
+_AGAIN = Statement("""
+    update jobs set leased_until = null, attempts = 0, due_at = now() + :delay
+    where tenant_id = :tenant and id = :id and lease_epoch = :epoch
+""")
+_LATER = Statement("""
+    update jobs set leased_until = null, due_at = now() + :delay
+    where tenant_id = :tenant and id = :id and lease_epoch = :epoch
+""")
+_DROP = Statement("delete from jobs where tenant_id = :tenant and kind = :kind and subject_id = any (:subjects)")
+_COUNT = Statement("select * from count_jobs()")
+
+
+class LeaseLost(Conflict):
+    """Another worker has the job now, or nobody wants it any more: stop, and write nothing."""
+
+    default_code = "lease_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Over all tenants: what is due, what a worker has, what waits for its time, and the oldest due one's age."""
+
+    waiting: int
+    running: int
+    later: int
+    oldest_seconds: float
+
+    @property
+    def outstanding(self) -> int:
+        return self.waiting + self.running + self.later
+
+
+def cost_of(size: int) -> int:
+    """How far one job pushes its tenant's next one back: one turn for each 16 KiB."""
+    return min(_MOST_COST, 1 + size // _BYTES_PER_COST)
+
+
+async def enqueue(
+    tx: Transaction, kind: JobKind, subject: UUID, *, owner: UserId | None = None, delay: float = 0, cost: int = 1
+) -> None:
+    """One job for each kind and subject: asked for again while it waits or runs, it runs once more, not twice."""
+    await tx.run(
+        _ENQUEUE, id=new_id(), kind=kind, subject=subject, owner=owner, delay=timedelta(seconds=delay), cost=cost
+    )
+
+
+async def claim(tx: Transaction, kinds: Sequence[JobKind], *, lease: float, most: int) -> list[Claim]:
+    """Due jobs in turn, each leased for `lease` seconds of the database's clock; the attempt counts from here."""
+    rows = await tx.rows(_CLAIM, kinds=list(kinds), lease=timedelta(seconds=lease), most=most)
+    return [
+        Claim(
+            tenant=TenantId(row["tenant_id"]),
+            job=JobId(row["id"]),
+            kind=JobKind(row["kind"]),
+            subject=row["subject_id"],
+            owner=row["owner_id"] and UserId(row["owner_id"]),
+            attempts=row["attempts"],
+            epoch=row["lease_epoch"],
+        )
+        for row in rows
+    ]
+
+
+async def hold(tx: Transaction, held: Claim) -> None:
+    """Lock the job for this transaction. Raises LeaseLost."""
+    if not await tx.value(_HOLD, id=held.job, epoch=held.epoch):
+        raise LeaseLost("The job is no longer ours.")
+
+
+async def extend(tx: Transaction, held: Claim, *, lease: float) -> None:
+    """Raises LeaseLost."""
+    if not await tx.run(_EXTEND, id=held.job, epoch=held.epoch, lease=timedelta(seconds=lease)):
+        raise LeaseLost("The job is no longer ours.")
+
+
+async def finish(tx: Transaction, held: Claim) -> None:
+    """Done; if it was asked for again meanwhile, it waits once more. Raises LeaseLost."""
+    if not await tx.run(_DONE, id=held.job, epoch=held.epoch):
+        await hold(tx, held)
+        await tx.run(_AGAIN, id=held.job, epoch=held.epoch, delay=timedelta(0))
+
+
+async def postpone(tx: Transaction, held: Claim, *, delay: float) -> None:
+    """Give the lease back and try again after `delay` seconds."""
+    await tx.run(_LATER, id=held.job, epoch=held.epoch, delay=timedelta(seconds=delay))
+
+
+async def drop(tx: Transaction, kind: JobKind, subjects: Sequence[UUID]) -> None:
+    """Nobody wants it any more; a worker that holds it finds its lease lost."""
+    await tx.run(_DROP, kind=kind, subjects=list(subjects))
+
+
+async def backlog(tx: Transaction) -> Backlog:
+    row = await tx.row(_COUNT)
+    if row is None:
+        return Backlog(0, 0, 0, 0)
+    return Backlog(row["waiting"], row["running"], row["later"], row["oldest_seconds"])

@@ -1,0 +1,166 @@
+"""Sources: named bodies of documents of one tenant."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from carrel.domain.access import TenantGrant
+from carrel.domain.answers import Wish
+from carrel.domain.errors import Conflict, NotFound
+from carrel.domain.ids import BotId, SourceId, UserId, new_id
+from carrel.domain.library import ChunkRules, DocumentStatus, Duplicates, Source, SourceKind, Visibility
+from carrel.store.pages import Page, Place, page, place_of
+from carrel.store.transaction import Statement, Transaction
+
+_COLUMNS = "s.id, s.name, s.kind, s.visibility, s.duplicates, s.chunk_size, s.chunk_overlap, s.owner_id, s.created_at"
+_COUNTS = """
+    (select coalesce(jsonb_object_agg(c.state, c.n), '{}') from (
+        select v.state, count(*) as n from documents d
+        join document_versions v on v.tenant_id = d.tenant_id and v.id = d.newest_version_id
+        where d.tenant_id = s.tenant_id and d.source_id = s.id and d.deleted_at is null group by v.state) c) as counts
+"""
+_ADD = Statement("""
+    insert into sources (tenant_id, id, name, kind, visibility, duplicates, chunk_size, chunk_overlap, owner_id)
+    values (:tenant, :id, :name, :kind, :visibility, :duplicates, :size, :overlap, :owner)
+""")
+_GET = Statement(f"""
+    select {_COLUMNS}, {_COUNTS} from sources s where s.tenant_id = :tenant and s.id = :id and s.deleted_at is null
+""")
+_BY_NAME = Statement(f"""
+    select {_COLUMNS}, {_COUNTS} from sources s
+    where s.tenant_id = :tenant and s.name = :name and s.deleted_at is null order by s.created_at limit 1
+""")
+_LIST = Statement(f"""
+    select {_COLUMNS}, {_COUNTS} from sources s
+    where s.tenant_id = :tenant and s.deleted_at is null
+      and (:bot::uuid is null or exists (
+          select from bot_sources b where b.tenant_id = s.tenant_id and b.source_id = s.id and b.bot_id = :bot))
+      and (:moment::timestamptz is null or (s.created_at, s.id) < (:moment, :id::uuid))
+    order by s.created_at desc, s.id desc limit :most
+""")
+_READABLE = Statement("""
+    select s.id from sources s
+    where s.tenant_id = :tenant and s.deleted_at is null
+      and (:wanted::uuid[] is null or s.id = any (:wanted))
+      and (:bot::uuid is null or exists (
+          select from bot_sources b where b.tenant_id = s.tenant_id and b.source_id = s.id and b.bot_id = :bot))
+""")
+_RENAME = Statement("""
+    update sources set name = coalesce(:name, name), duplicates = coalesce(:duplicates, duplicates)
+    where tenant_id = :tenant and id = :id and deleted_at is null
+""")
+_DELETE = Statement("""
+    update sources set deleted_at = now() where tenant_id = :tenant and id = :id and deleted_at is null
+""")
+_LEAVE_BOTS = Statement("delete from bot_sources where tenant_id = :tenant and source_id = :id")
+
+
+@dataclass(frozen=True, slots=True)
+class NewSource:
+    """Visible to the whole tenant unless it has an owner; then private to that owner."""
+
+    name: str
+    kind: SourceKind = SourceKind.UPLOAD
+    duplicates: Duplicates = Duplicates.ALLOW
+    chunk: ChunkRules = ChunkRules()
+    owner: UserId | None = None
+
+
+async def add(tx: Transaction, source: NewSource) -> Source:
+    """Raises Conflict `source_exists`."""
+    identifier = SourceId(new_id())
+    try:
+        await tx.run(
+            _ADD,
+            id=identifier,
+            name=source.name,
+            kind=source.kind,
+            visibility=Visibility.PRIVATE if source.owner else Visibility.TENANT,
+            duplicates=source.duplicates,
+            size=source.chunk.size,
+            overlap=source.chunk.overlap,
+            owner=source.owner,
+        )
+    except asyncpg.UniqueViolationError as error:
+        raise Conflict(f"A source {source.name!r} exists already.", code="source_exists") from error
+    return await get(tx, identifier)
+
+
+async def get(tx: Transaction, source: SourceId) -> Source:
+    """Raises NotFound."""
+    row = await tx.row(_GET, id=source)
+    if row is None:
+        raise NotFound
+    return _source(row)
+
+
+async def named(tx: Transaction, name: str) -> Source | None:
+    row = await tx.row(_BY_NAME, name=name)
+    return _source(row) if row else None
+
+
+async def listed(tx: Transaction, *, bot: BotId | None, limit: int, cursor: str | None) -> Page[Source]:
+    place = place_of(cursor)
+    rows = await tx.rows(_LIST, bot=bot, moment=place and place.created_at, id=place and place.id, most=limit + 1)
+    return page([_source(row) for row in rows], [Place(row["created_at"], row["id"]) for row in rows], limit)
+
+
+async def readable(tx: Transaction, wish: Wish) -> frozenset[SourceId]:
+    """The ids that the wish names, as far as the grant shows them. Raises NotFound if one that was named is not there."""
+    if wish.bot is not None and isinstance(tx.grant, TenantGrant):
+        await _demand_bot(tx, wish.bot)
+    wanted = None if wish.sources is None else list(wish.sources)
+    rows = await tx.rows(_READABLE, wanted=wanted, bot=wish.bot)
+    found = frozenset(SourceId(row["id"]) for row in rows)
+    if wish.sources is not None and found != wish.sources:
+        raise NotFound
+    return found
+
+
+async def resolve(tx: Transaction, ids: Collection[SourceId]) -> None:
+    """Raises NotFound unless each of the ids is a source that the grant shows."""
+    await readable(tx, Wish(sources=frozenset(ids)))
+
+
+async def change(tx: Transaction, source: SourceId, *, name: str | None, duplicates: Duplicates | None) -> Source:
+    """Raises NotFound, Conflict `source_exists`."""
+    try:
+        changed = await tx.run(_RENAME, id=source, name=name, duplicates=duplicates)
+    except asyncpg.UniqueViolationError as error:
+        raise Conflict(f"A source {name!r} exists already.", code="source_exists") from error
+    if not changed:
+        raise NotFound
+    return await get(tx, source)
+
+
+async def delete(tx: Transaction, source: SourceId) -> None:
+    """Out of every bot and every list at once. Raises NotFound."""
+    if not await tx.run(_DELETE, id=source):
+        raise NotFound
+    await tx.run(_LEAVE_BOTS, id=source)
+
+
+_BOT = Statement("select 1 from bots where tenant_id = :tenant and id = :id")
+
+
+async def _demand_bot(tx: Transaction, bot: BotId) -> None:
+    allowed = not isinstance(tx.grant, TenantGrant) or tx.grant.bots is None or bot in tx.grant.bots
+    if not allowed or not await tx.value(_BOT, id=bot):
+        raise NotFound
+
+
+def _source(row: Any) -> Source:
+    counts = row["counts"]
+    return Source(
+        id=SourceId(row["id"]),
+        name=row["name"],
+        kind=SourceKind(row["kind"]),
+        visibility=Visibility(row["visibility"]),
+        duplicates=Duplicates(row["duplicates"]),
+        chunk=ChunkRules(row["chunk_size"], row["chunk_overlap"]),
+        owner=row["owner_id"] and UserId(row["owner_id"]),
+        documents={status: int(counts.get(status, 0)) for status in DocumentStatus},
+        created_at=row["created_at"],
+    )

@@ -1,0 +1,52 @@
+"""Tenants: the platform's own list."""
+
+from typing import Any
+
+import asyncpg
+
+from carrel.domain.errors import Conflict
+from carrel.domain.ids import TenantId
+from carrel.domain.library import Tenant
+from carrel.store.pages import Page, Place, page, place_of
+from carrel.store.transaction import Statement, Transaction
+
+_COLUMNS = "id, slug, name, status, isolation, created_at"
+_ADD = Statement(f"insert into tenants (id, slug, name) values (:id, :slug, :name) returning {_COLUMNS}")
+_FIND = Statement(f"select {_COLUMNS} from tenants where slug = :name or id::text = :name")
+_LIST = Statement(f"""
+    select {_COLUMNS} from tenants
+    where (:moment::timestamptz is null or (created_at, id) < (:moment, :id::uuid))
+    order by created_at desc, id desc limit :most
+""")
+
+
+async def add(tx: Transaction, tenant: TenantId, *, slug: str, name: str) -> Tenant:
+    """Raises Conflict `tenant_exists`."""
+    try:
+        row = await tx.row(_ADD, id=tenant, slug=slug, name=name)
+    except asyncpg.UniqueViolationError as error:
+        raise Conflict(f"A tenant {slug!r} exists already.", code="tenant_exists") from error
+    return _tenant(row)
+
+
+async def find(tx: Transaction, name: str) -> Tenant | None:
+    """By slug or id."""
+    row = await tx.row(_FIND, name=name)
+    return _tenant(row) if row else None
+
+
+async def listed(tx: Transaction, *, limit: int, cursor: str | None) -> Page[Tenant]:
+    place = place_of(cursor)
+    rows = await tx.rows(_LIST, moment=place and place.created_at, id=place and place.id, most=limit + 1)
+    return page([_tenant(row) for row in rows], [Place(row["created_at"], row["id"]) for row in rows], limit)
+
+
+def _tenant(row: Any) -> Tenant:
+    return Tenant(
+        id=TenantId(row["id"]),
+        slug=row["slug"],
+        name=row["name"],
+        status=row["status"],
+        isolation=row["isolation"],
+        created_at=row["created_at"],
+    )

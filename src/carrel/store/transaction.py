@@ -1,0 +1,219 @@
+"""The only way to a connection, and the only commit: a short transaction bound to one grant.
+
+The tenant, the user and the sources of the grant are set for this transaction alone (`set_config(…, true)`), so a pooled
+connection carries nothing from one borrower to the next. Row-level security reads them.
+"""
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+from zlib import crc32
+
+import asyncpg
+import orjson
+from asyncpg.pool import PoolConnectionProxy
+from pgvector.asyncpg import register_vector
+
+from carrel.domain.access import PlatformGrant, TenantGrant
+from carrel.domain.errors import Invalid, Refusal, Unavailable
+from carrel.domain.ids import TenantId
+
+Grant: TypeAlias = TenantGrant | PlatformGrant
+Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Borrowed: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+
+EVERY_SOURCE: Final = "*"
+_SEARCH_PATH: Final = "carrel, public"
+_BIND: Final = re.compile(r"(?<![:\w]):([a-z_]+)")
+_ENTER: Final = """
+    select set_config('carrel.tenant', $1, true), set_config('carrel.user', $2, true),
+           set_config('carrel.sources', $3, true), set_config('carrel.platform', $4, true),
+           set_config('statement_timeout', $5, true)
+"""
+
+_LISTENED: Final = """
+    select exists (select from pg_locks l join pg_database d on d.oid = l.database
+                   where l.locktype = 'advisory' and l.classid = $1::int::oid and d.datname = current_database())
+"""
+
+
+class Statement:
+    """SQL with `:names`, built once. `:tenant` is filled from the grant and can be given by nobody else."""
+
+    def __init__(self, sql: str) -> None:
+        self.names: tuple[str, ...] = tuple(dict.fromkeys(_BIND.findall(sql)))
+        self.sql = _BIND.sub(lambda match: f"${self.names.index(match[1]) + 1}", sql)
+
+    def arguments(self, grant: Grant, values: dict[str, Any]) -> list[Any]:
+        if "tenant" in values:
+            raise TypeError("The tenant comes from the grant.")
+        if isinstance(grant, TenantGrant):
+            values = {**values, "tenant": grant.tenant}
+        return [values[name] for name in self.names]
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """An open transaction. It belongs to the `async with` that opened it and must not leave it."""
+
+    grant: Grant
+    _connection: Borrowed
+
+    @property
+    def tenant(self) -> TenantId:
+        """The grant's tenant. Raises TypeError in a transaction of the platform, which has none."""
+        if isinstance(self.grant, TenantGrant):
+            return self.grant.tenant
+        raise TypeError("A transaction of the platform has no tenant.")
+
+    async def rows(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
+        return await self._connection.fetch(statement.sql, *statement.arguments(self.grant, values))
+
+    async def row(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        return await self._connection.fetchrow(statement.sql, *statement.arguments(self.grant, values))
+
+    async def value(self, statement: Statement, **values: Any) -> Any:
+        return await self._connection.fetchval(statement.sql, *statement.arguments(self.grant, values))
+
+    async def run(self, statement: Statement, **values: Any) -> int:
+        """The number of rows that the statement touched."""
+        tag = await self._connection.execute(statement.sql, *statement.arguments(self.grant, values))
+        count = tag.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    async def run_many(self, statement: Statement, batches: list[dict[str, Any]]) -> None:
+        arguments = [statement.arguments(self.grant, values) for values in batches]
+        await self._connection.executemany(statement.sql, arguments)
+
+
+class Database:
+    """A bounded pool of connections of the serving role; `transaction(grant)` is all that it offers."""
+
+    def __init__(self, pool: Pool, url: str, *, patience: float) -> None:
+        self._pool = pool
+        self._url = url
+        self._patience = patience
+
+    @classmethod
+    async def connect(cls, url: str, *, connections: int, patience: float = 10.0) -> Self:
+        """`patience` is how many seconds a borrower waits for a free connection. Raises Unavailable."""
+        with translated():
+            pool = await asyncpg.create_pool(
+                plain_url(url),
+                min_size=1,
+                max_size=connections,
+                init=_prepare,
+                reset=_check_clean,
+                timeout=10,
+                command_timeout=120,
+                server_settings={"search_path": _SEARCH_PATH, "application_name": "carrel"},
+            )
+        return cls(pool, url, patience=patience)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    @property
+    def borrowed(self) -> int:
+        """How many connections are out; 0 when nothing runs."""
+        return self._pool.get_size() - self._pool.get_idle_size()
+
+    @asynccontextmanager
+    async def transaction(self, grant: Grant, *, timeout: float = 30.0) -> AsyncIterator[Transaction]:
+        """Commits at the end, rolls back on any exception. `timeout` bounds each statement, in seconds.
+
+        Raises Unavailable when the database does not answer or no connection comes free in time.
+        """
+        with translated():
+            async with self._pool.acquire(timeout=self._patience) as connection, connection.transaction():
+                await connection.execute(_ENTER, *_bindings(grant, timeout))
+                yield Transaction(grant, connection)
+
+    @asynccontextmanager
+    async def listening(
+        self, channel: str, heard: Callable[..., None], *, lost: Callable[..., None]
+    ) -> AsyncIterator[None]:
+        """Call `heard` at each NOTIFY, and `lost` if the connection ends; it is one of its own, outside the pool.
+
+        While it is open, others see by `listened(channel)` that somebody is there.
+        """
+        with translated():
+            connection = await asyncpg.connect(plain_url(self._url), timeout=10)
+            try:
+                await connection.execute("select pg_advisory_lock_shared($1, 0)", _presence(channel))
+                await connection.add_listener(channel, heard)
+                connection.add_termination_listener(lost)
+                yield
+            finally:
+                connection.remove_termination_listener(lost)
+                connection.terminate()
+
+    async def listened(self, channel: str) -> bool:
+        """Whether anybody listens on the channel now, in any process on any machine."""
+        with translated():
+            async with self._pool.acquire(timeout=self._patience) as connection:
+                return bool(await connection.fetchval(_LISTENED, _presence(channel)))
+
+
+def _bindings(grant: Grant, timeout: float) -> tuple[str, str, str, str, str]:
+    milliseconds = str(int(timeout * 1000))
+    if isinstance(grant, PlatformGrant):
+        return "", "", "", "on", milliseconds
+    sources = EVERY_SOURCE if grant.sources is None else ",".join(str(source) for source in grant.sources)
+    return str(grant.tenant), str(grant.user or ""), sources, "", milliseconds
+
+
+async def _prepare(connection: Session) -> None:
+    await register_vector(connection)
+    await connection.set_type_codec(
+        "jsonb",
+        encoder=lambda value: b"\x01" + orjson.dumps(value),
+        decoder=lambda data: orjson.loads(data[1:]),
+        schema="pg_catalog",
+        format="binary",
+    )
+
+
+async def _check_clean(connection: Session) -> None:
+    """Everything that we set is transaction-local, so there is nothing to reset; an open transaction would be a leak."""
+    if connection.is_in_transaction():
+        connection.terminate()
+
+
+def _presence(channel: str) -> int:
+    return crc32(channel.encode()) >> 1
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The database's errors as refusals. What it does not know passes through: that is a mistake of ours."""
+    try:
+        yield
+    except Refusal:
+        raise
+    except asyncpg.QueryCanceledError as error:
+        raise Unavailable("The database took too long to answer.", code="database_timeout") from error
+    except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError) as error:
+        raise Invalid("The text holds a character that cannot be kept.", code="invalid_text") from error
+    except (
+        asyncpg.PostgresConnectionError,
+        asyncpg.OperatorInterventionError,
+        asyncpg.InsufficientResourcesError,
+        asyncpg.TransactionRollbackError,
+        asyncpg.InterfaceError,
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InvalidCatalogNameError,
+        OSError,
+        TimeoutError,
+    ) as error:
+        raise Unavailable("The database does not answer.", code="database_unavailable") from error
+
+
+def plain_url(url: str) -> str:
+    """The address without SQLAlchemy's driver name, which the settings accept."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(scheme=parts.scheme.partition("+")[0]))

@@ -1,0 +1,271 @@
+"""Versions: how a document comes to be, is replaced, fails, is tried again and goes. The row is the truth of each.
+
+pending -> processing -> ready (live) -> gone, when a newer one is ready
+                      -> failed -> pending, by retry
+A version that is not ready has a job; a version without a job is ready or failed.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from carrel.domain.errors import Conflict, NotFound
+from carrel.domain.ids import DocumentId, SourceId, UserId, VersionId, document_id, new_id
+from carrel.domain.jobs import Claim, JobKind
+from carrel.domain.keys import title_from_key
+from carrel.domain.library import ChunkRules, Duplicates, Failure, Outcome, Source, Stage, Version
+from carrel.ports.blobs import Blob
+from carrel.store import jobs
+from carrel.store.transaction import Statement, Transaction
+
+_LOCK = Statement("""
+    insert into documents (tenant_id, id, source_id, owner_id, key, title)
+    values (:tenant, :id, :source, :owner, :key, :title)
+    on conflict (tenant_id, source_id, key) do update set updated_at = now()
+    returning id, newest_version_id, live_version_id, deleted_at
+""")
+_FINGERPRINT = Statement("select fingerprint from document_versions where tenant_id = :tenant and id = :id")
+_TWIN = Statement("""
+    select d.id from documents d
+    join document_versions v on v.tenant_id = d.tenant_id and v.id = d.newest_version_id
+    where d.tenant_id = :tenant and d.source_id = :source and d.id <> :id and d.deleted_at is null
+      and v.source_id = :source and v.fingerprint = :fingerprint and v.state <> 'failed'
+    order by d.created_at, d.id limit 1
+""")
+_DELIVERED_AGAIN = Statement("""
+    update documents set deliveries = deliveries + 1 where tenant_id = :tenant and id = :id
+""")
+_FORGET_NEW = Statement("""
+    update documents set deleted_at = now() where tenant_id = :tenant and id = :id and newest_version_id is null
+""")
+_ADD = Statement("""
+    insert into document_versions
+        (tenant_id, id, document_id, source_id, owner_id, fingerprint, blob_key, media_type, size, state, stage)
+    values (:tenant, :id, :document, :source, :owner, :fingerprint, :blob, :media_type, :size, 'pending', 'queued')
+""")
+_ADOPT = Statement("""
+    update documents set newest_version_id = :version, same_as = :same_as,
+        created_at = case when deleted_at is null then created_at else now() end, deleted_at = null
+    where tenant_id = :tenant and id = :id
+""")
+_SUPERSEDED = Statement("""
+    select v.id from document_versions v join documents d on d.tenant_id = v.tenant_id and d.id = v.document_id
+    where v.tenant_id = :tenant and v.document_id = :document
+      and v.id is distinct from d.newest_version_id and v.id is distinct from d.live_version_id
+""")
+_LOAD = Statement("""
+    select v.id, v.document_id, v.source_id, v.owner_id, d.key, v.blob_key, v.media_type, v.size, v.fingerprint,
+           s.chunk_size, s.chunk_overlap
+    from document_versions v
+    join documents d on d.tenant_id = v.tenant_id and d.id = v.document_id and d.newest_version_id = v.id
+    join sources s on s.tenant_id = v.tenant_id and s.id = v.source_id
+    where v.tenant_id = :tenant and v.id = :id and d.deleted_at is null and s.deleted_at is null
+""")
+_LIVE_TWIN = Statement("""
+    select v.id, d.title from document_versions v
+    join documents d on d.tenant_id = v.tenant_id and d.live_version_id = v.id
+    where v.tenant_id = :tenant and v.source_id = :source and v.fingerprint = :fingerprint and d.deleted_at is null
+      and d.id <> :document and v.state = 'ready'
+    order by d.created_at, d.id limit 1
+""")
+_STAGE = Statement("""
+    update document_versions set state = 'processing', stage = :stage, attempts = :attempts, updated_at = now(),
+        failure_code = null, failure_detail = null, failure_retryable = null
+    where tenant_id = :tenant and id = :id
+""")
+_READY = Statement("""
+    update document_versions set state = 'ready', stage = 'commit', attempts = :attempts, chunks = :chunks,
+        updated_at = now(), failure_code = null, failure_detail = null, failure_retryable = null
+    where tenant_id = :tenant and id = :id
+""")
+_SWAP = Statement("""
+    update documents set live_version_id = :version, title = :title, updated_at = now()
+    where tenant_id = :tenant and id = :document
+""")
+_FAIL = Statement("""
+    update document_versions set state = :state, stage = :stage, attempts = :attempts, updated_at = now(),
+        failure_code = :code, failure_detail = :detail, failure_retryable = :retryable
+    where tenant_id = :tenant and id = :id
+""")
+_RETRY = Statement("""
+    update document_versions v set state = 'pending', stage = 'queued', attempts = 0, updated_at = now(),
+        failure_code = null, failure_detail = null, failure_retryable = null
+    from documents d
+    where v.tenant_id = :tenant and d.tenant_id = v.tenant_id and d.newest_version_id = v.id and d.deleted_at is null
+      and v.state = 'failed' and (:document::uuid is null or d.id = :document)
+      and (:source::uuid is null or v.source_id = :source) and (:code::text is null or v.failure_code = :code)
+    returning v.id, v.owner_id, v.size
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Bytes that came for a key, kept as a blob, their type judged."""
+
+    key: str
+    blob: Blob
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What became of an arrival. `blob_kept` is False when nobody needs the bytes."""
+
+    outcome: Outcome
+    document: DocumentId
+    same_as: DocumentId | None = None
+    version: VersionId | None = None
+
+    @property
+    def blob_kept(self) -> bool:
+        return self.version is not None
+
+
+async def register(tx: Transaction, source: Source, arrival: Arrival) -> Registered:
+    """The document, its new version and its job in one transaction; nothing is done for bytes that are known."""
+    document = document_id(source.id, arrival.key)
+    row = await tx.row(
+        _LOCK,
+        id=document,
+        source=source.id,
+        owner=source.owner,
+        key=arrival.key,
+        title=title_from_key(arrival.key),
+    )
+    newest = row["newest_version_id"] if row and row["deleted_at"] is None else None
+    if newest and await tx.value(_FINGERPRINT, id=newest) == arrival.blob.sha256:
+        await tx.run(_DELIVERED_AGAIN, id=document)
+        return Registered(Outcome.UNCHANGED, document)
+    twin = await tx.value(_TWIN, source=source.id, id=document, fingerprint=arrival.blob.sha256)
+    if twin and source.duplicates is Duplicates.REJECT:
+        await tx.run(_FORGET_NEW, id=document)
+        return Registered(Outcome.DUPLICATE, DocumentId(twin), DocumentId(twin))
+    version = await _adopt(tx, source, arrival, twin)
+    return Registered(Outcome.REPLACED if newest else Outcome.CREATED, document, twin, version)
+
+
+async def _adopt(tx: Transaction, source: Source, arrival: Arrival, twin: DocumentId | None) -> VersionId:
+    document, version = document_id(source.id, arrival.key), VersionId(new_id())
+    await tx.run(
+        _ADD,
+        id=version,
+        document=document,
+        source=source.id,
+        owner=source.owner,
+        fingerprint=arrival.blob.sha256,
+        blob=arrival.blob.key,
+        media_type=arrival.media_type,
+        size=arrival.blob.size,
+    )
+    await tx.run(_ADOPT, id=document, version=version, same_as=twin)
+    await jobs.enqueue(tx, JobKind.INGEST, version, owner=source.owner, cost=jobs.cost_of(arrival.blob.size))
+    return version
+
+
+async def lock(tx: Transaction, document: DocumentId) -> None:
+    """Everything that changes a document takes its row first, then its jobs: in one order, so that none waits for ever."""
+    await tx.value(_LOCK_ROW, id=document)
+
+
+_LOCK_ROW = Statement("select 1 from documents where tenant_id = :tenant and id = :id for update")
+
+
+async def superseded(tx: Transaction, document: DocumentId) -> list[VersionId]:
+    """Versions that will never be read again: neither the newest nor the live one."""
+    return [VersionId(row["id"]) for row in await tx.rows(_SUPERSEDED, document=document)]
+
+
+async def load(tx: Transaction, version: VersionId) -> Version | None:
+    """What the worker needs; None when the version is no longer wanted (deleted, or a newer one came)."""
+    row = await tx.row(_LOAD, id=version)
+    return _version(row) if row else None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTwin:
+    """Another document of the same source whose live version has the same bytes."""
+
+    version: VersionId
+    title: str
+
+
+async def live_twin(tx: Transaction, version: Version) -> LiveTwin | None:
+    row = await tx.row(_LIVE_TWIN, source=version.source, document=version.document, fingerprint=version.fingerprint)
+    return LiveTwin(VersionId(row["id"]), row["title"]) if row else None
+
+
+async def enter_stage(tx: Transaction, claim: Claim, stage: Stage) -> None:
+    await tx.run(_STAGE, id=claim.subject, stage=stage, attempts=claim.attempts)
+
+
+async def make_live(tx: Transaction, version: Version, *, title: str, chunks: int, attempts: int) -> None:
+    """The swap: at the commit readers see the new version instead of the old one."""
+    await tx.run(_READY, id=version.id, chunks=chunks, attempts=attempts)
+    await tx.run(_SWAP, version=version.id, document=version.document, title=title)
+
+
+async def wait_again(tx: Transaction, claim: Claim, failure: Failure) -> None:
+    """Back to pending, with the reason of the last try to be seen."""
+    await _set_failure(tx, claim, failure, "pending")
+
+
+async def fail(tx: Transaction, claim: Claim, failure: Failure) -> None:
+    """A dead letter: stage, reason, attempt and whether trying again may help."""
+    await _set_failure(tx, claim, failure, "failed")
+
+
+async def _set_failure(tx: Transaction, claim: Claim, failure: Failure, state: str) -> None:
+    await tx.run(
+        _FAIL,
+        id=claim.subject,
+        state=state,
+        stage=failure.stage,
+        attempts=claim.attempts,
+        code=failure.code,
+        detail=failure.detail,
+        retryable=failure.retryable,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Redrive:
+    """Which failed documents to try again; None means any."""
+
+    document: DocumentId | None = None
+    source: SourceId | None = None
+    code: str | None = None
+
+
+async def redrive(tx: Transaction, wish: Redrive) -> int:
+    """Failed versions back to the queue, each with a fresh count of attempts."""
+    rows = await tx.rows(_RETRY, document=wish.document, source=wish.source, code=wish.code)
+    for row in rows:
+        owner = row["owner_id"] and UserId(row["owner_id"])
+        await jobs.enqueue(tx, JobKind.INGEST, row["id"], owner=owner, cost=jobs.cost_of(row["size"]))
+    return len(rows)
+
+
+async def retry(tx: Transaction, document: DocumentId) -> None:
+    """Raises NotFound, Conflict `not_failed`."""
+    if await redrive(tx, Redrive(document=document)):
+        return
+    if not await tx.value(_EXISTS, id=document):
+        raise NotFound
+    raise Conflict("Only a failed document can be tried again.", code="not_failed")
+
+
+_EXISTS = Statement("select 1 from documents where tenant_id = :tenant and id = :id and deleted_at is null")
+
+
+def _version(row: Any) -> Version:
+    return Version(
+        id=VersionId(row["id"]),
+        document=DocumentId(row["document_id"]),
+        source=SourceId(row["source_id"]),
+        owner=row["owner_id"] and UserId(row["owner_id"]),
+        key=row["key"],
+        blob_key=row["blob_key"],
+        media_type=row["media_type"],
+        size=row["size"],
+        fingerprint=row["fingerprint"],
+        rules=ChunkRules(row["chunk_size"], row["chunk_overlap"]),
+    )

@@ -1,0 +1,283 @@
+"""Settings become an application: the one place where choices are made."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from carrel.adapters.blobs.local import LocalBlobs
+from carrel.adapters.lexical.analyzer import EnglishAnalyzer
+from carrel.adapters.lexical.postgres import PostgresWords
+from carrel.adapters.models.extractive import Extractive
+from carrel.adapters.parsers.media import media_type_of
+from carrel.adapters.vectors.pgvector import PgvectorIndexes
+from carrel.ask.answer import Answerer
+from carrel.ask.pipeline import Asking
+from carrel.ask.question import Asker
+from carrel.ask.retrieve import Retriever
+from carrel.domain.jobs import JobKind
+from carrel.ingest.desk import Desk
+from carrel.ingest.forget import Forgetting, Purge
+from carrel.ingest.index import Indexer
+from carrel.ingest.pipeline import Ingestion, Tools, Work
+from carrel.ingest.retry import Retries
+from carrel.ingest.upload import Uploads
+from carrel.ingest.weigh import Weighing
+from carrel.library.bots import Bots
+from carrel.library.documents import Documents
+from carrel.library.sources import Sources
+from carrel.operate.health import Health
+from carrel.ports.blobs import Blobs
+from carrel.ports.embedder import Embedder
+from carrel.ports.lexical import Analyzer, LexicalIndexes
+from carrel.ports.model import Model
+from carrel.ports.parser import Parser
+from carrel.ports.vectors import VectorIndexes
+from carrel.settings import Settings, SettingsError, load
+from carrel.store import catalogue, schema
+from carrel.store.schema import SchemaError
+from carrel.store.transaction import Database
+from carrel.telemetry import configure
+from carrel.tenancy.keys import Keys
+from carrel.tenancy.principals import Principals
+from carrel.tenancy.tenants import Tenants
+
+__all__ = ["Application", "Bench", "Office", "Parts", "Settings", "SettingsError", "configure", "load"]
+
+Task = Callable[[Work], Awaitable[None]]
+
+_PATIENCE: Final = 60.0
+_PEPPER_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """How to reach the database, as the serving role and (for migrations) as the owner."""
+
+    app: str
+    owner: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What everything else stands on; opens quickly."""
+
+    database: Database
+    blobs: Blobs
+    pepper: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Every collaborator that could be another product."""
+
+    base: Base
+    embedder: Embedder
+    analyzer: Analyzer
+    vectors: VectorIndexes
+    words: LexicalIndexes
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """Everything but asking: it needs no embedder and opens quickly."""
+
+    principals: Principals
+    tenants: Tenants
+    keys: Keys
+    sources: Sources
+    bots: Bots
+    documents: Documents
+    uploads: Uploads
+    forgetting: Forgetting
+    retries: Retries
+    desk: Desk
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class Application(Office):
+    asking: Asking
+
+
+def _office(base: Base) -> Office:
+    database = base.database
+    return Office(
+        principals=Principals(database, pepper=base.pepper),
+        tenants=Tenants(database),
+        keys=Keys(database, pepper=base.pepper),
+        sources=Sources(database),
+        bots=Bots(database),
+        documents=Documents(database, base.blobs),
+        uploads=Uploads(database, base.blobs, judge_type=media_type_of),
+        forgetting=Forgetting(database),
+        retries=Retries(database),
+        desk=Desk(database),
+        health=Health(database),
+    )
+
+
+def assemble(parts: Parts) -> Application:
+    office = _office(parts.base)
+    asking = Asking(
+        parts.base.database,
+        Retriever(parts.base.database, parts.vectors, parts.words),
+        Answerer(parts.model, patience=_PATIENCE),
+        asker=Asker(parts.embedder, parts.analyzer),
+        analyzer=parts.analyzer,
+    )
+    return Application(**{name: getattr(office, name) for name in Office.__dataclass_fields__}, asking=asking)
+
+
+def tasks(parts: Parts, parser: Parser) -> dict[JobKind, Task]:
+    """What a worker does with each kind of job."""
+    database, blobs = parts.base.database, parts.base.blobs
+    indexer = Indexer(database, parts.vectors, parts.words, analyzer=parts.analyzer)
+    tools = Tools(database, blobs, parser, parts.embedder, parts.analyzer, parts.vectors, indexer)
+    return {
+        JobKind.INGEST: Ingestion(tools).run,
+        JobKind.PURGE: Purge(database, blobs, parts.vectors, parts.words).run,
+        JobKind.WEIGH: Weighing(database, parts.words).run,
+    }
+
+
+@asynccontextmanager
+async def office(settings: Settings) -> AsyncIterator[Office]:
+    async with opened(settings) as base:
+        yield _office(base)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Application]:
+    async with opened(settings) as base, equipped(settings, base) as parts:
+        yield assemble(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a worker process needs: the desk, what to do with each kind of job, and how many at a time."""
+
+    desk: Desk
+    tasks: dict[JobKind, Task]
+    concurrency: int
+    lease: float
+
+
+@asynccontextmanager
+async def working(settings: Settings) -> AsyncIterator[Bench]:
+    async with opened(settings) as base, equipped(settings, base) as parts, parsing(settings) as parser:
+        yield Bench(Desk(base.database), tasks(parts, parser), settings.worker.concurrency, settings.worker.lease)
+
+
+@asynccontextmanager
+async def parsing(settings: Settings) -> AsyncIterator[Parser]:
+    from carrel.adapters.parsers.sandbox import SandboxedParser
+
+    rules = settings.parser
+    parser = SandboxedParser(memory=rules.memory_mb << 20, seconds=rules.seconds, wall=rules.seconds * 1.5)
+    try:
+        yield parser
+    finally:
+        await parser.close()
+
+
+@asynccontextmanager
+async def equipped(settings: Settings, base: Base) -> AsyncIterator[Parts]:
+    """Raises Unavailable `model_missing` with what to do."""
+    from carrel.adapters.embedders import minilm
+
+    embedder = await asyncio.to_thread(minilm.prepare, settings.folder, threads=settings.embedder.threads)
+    try:
+        yield Parts(
+            base=base,
+            embedder=embedder,
+            analyzer=EnglishAnalyzer(),
+            vectors=PgvectorIndexes(base.database),
+            words=PostgresWords(base.database),
+            model=Extractive(EnglishAnalyzer()),
+        )
+    finally:
+        embedder.close()
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Base]:
+    """The database at the present schema with all its walls standing. Raises SchemaError, SettingsError, Unavailable."""
+    _make_home(settings.folder)
+    async with addresses(settings) as found:
+        if found.owner and (settings.database.url is None or settings.environment != "production"):
+            await schema.migrate(found.owner, app_login=schema.login_of(found.app))
+        findings = await catalogue.inspect(found.app)
+        if findings:
+            raise SchemaError(" ".join(finding.sentence for finding in findings))
+        database = await Database.connect(
+            found.app, connections=settings.database.connections, patience=settings.database.patience
+        )
+        try:
+            yield Base(database, LocalBlobs(settings.blobs.path or settings.folder / "blobs"), pepper_of(settings))
+        finally:
+            await database.close()
+
+
+@asynccontextmanager
+async def addresses(settings: Settings) -> AsyncIterator[Addresses]:
+    """Of the configured server, or of the embedded one, which runs as long as anybody uses it."""
+    if settings.database.url is not None:
+        owner = settings.database.owner_url
+        yield Addresses(settings.database.url.get_secret_value(), owner.get_secret_value() if owner else None)
+        return
+    from carrel.adapters.postgres import EmbeddedPostgres
+
+    embedded = EmbeddedPostgres(settings.folder)
+    endpoint = await asyncio.to_thread(embedded.start)
+    try:
+        yield Addresses(endpoint.app_url, endpoint.owner_url)
+    finally:
+        await asyncio.to_thread(embedded.stop)
+
+
+async def migrate(settings: Settings) -> bool:
+    """Bring the database to the present schema. True if anything was done. Raises SchemaError, SettingsError."""
+    _make_home(settings.folder)
+    async with addresses(settings) as found:
+        if found.owner is None:
+            raise SettingsError("CARREL_DATABASE__OWNER_URL: give the owner's address; migrations run as the owner.")
+        return await schema.migrate(found.owner, app_login=schema.login_of(found.app))
+
+
+def pepper_of(settings: Settings) -> bytes:
+    """From the settings, or a file that is made on the first run. Raises SettingsError for one that others can read."""
+    if settings.pepper is not None:
+        return settings.pepper.get_secret_value().encode()
+    path = settings.folder / "secrets" / "pepper"
+    if not path.exists():
+        _write_once(path, secrets.token_bytes(_PEPPER_BYTES))
+    if path.stat().st_mode & 0o077:
+        raise SettingsError(f"CARREL_HOME: others can read {path}: run `chmod 600` on it.")
+    return path.read_bytes()
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """Two first runs at once end with one secret: the link of the second one fails."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    with suppress(FileExistsError):
+        os.link(draft, path)
+    draft.unlink()
+
+
+def _make_home(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"CARREL_HOME: the folder {folder} cannot be made: {error.strerror}.") from error

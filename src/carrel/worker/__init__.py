@@ -1,0 +1,1 @@
+"""The worker: the door through which waiting work comes in."""

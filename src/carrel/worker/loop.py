@@ -1,0 +1,125 @@
+"""The worker: claims jobs in turn, does them, keeps their leases alive, and survives whatever one of them does."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import structlog
+
+from carrel.domain.access import for_job
+from carrel.domain.errors import Refusal, Unavailable
+from carrel.domain.jobs import Claim, JobKind
+from carrel.ingest.desk import Desk, LeaseLost
+from carrel.ingest.pipeline import Work
+
+log = structlog.get_logger(__name__)
+
+Task = Callable[[Work], Awaitable[None]]
+
+_POLL: Final = 2.0
+_QUICK_POLL: Final = 0.1
+_REST: Final = 1.0
+
+
+class Worker:
+    """`concurrency` jobs at a time; a job that is silent for `lease` seconds is another worker's."""
+
+    def __init__(self, desk: Desk, tasks: Mapping[JobKind, Task], *, concurrency: int, lease: float) -> None:
+        self._desk = desk
+        self._tasks = tasks
+        self._concurrency = concurrency
+        self._lease = lease
+        self._wake = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`; then no new job is claimed, and those in hand are finished."""
+        while not stop.is_set():
+            try:
+                async with self._desk.listening(self._wake.set) as lost:
+                    await self._until(stop, lost)
+            except Unavailable as problem:
+                log.warning("worker.waits", problem=problem.detail)
+                await _first(stop, seconds=_REST)
+        await self._finish()
+
+    async def drain(self) -> None:
+        """Until nothing waits or runs any more: for a command that has no worker to rely on. Raises Unavailable."""
+        while await self._claim() or self._running or (await self._desk.backlog()).outstanding:
+            self._wake.clear()
+            await _first(self._wake, seconds=_QUICK_POLL)
+
+    async def _until(self, stop: asyncio.Event, lost: asyncio.Event) -> None:
+        while not stop.is_set() and not lost.is_set():
+            self._wake.clear()
+            if not await self._claim():
+                await _first(stop, lost, self._wake, seconds=_POLL)
+
+    async def _claim(self) -> int:
+        free = self._concurrency - len(self._running)
+        if free <= 0:
+            return 0
+        claims = await self._desk.claim(list(self._tasks), lease=self._lease, most=free)
+        for claim in claims:
+            task = asyncio.create_task(self._guarded(claim))
+            self._running.add(task)
+            task.add_done_callback(self._done)
+        return len(claims)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._wake.set()
+
+    async def _finish(self) -> None:
+        if self._running:
+            await asyncio.wait(self._running)
+
+    async def _guarded(self, claim: Claim) -> None:
+        """No exception of a job reaches the loop; what could not be settled is taken up again when the lease ends."""
+        work = Work(claim, for_job(claim.tenant, claim.owner))
+        try:
+            await self._attempt(work)
+        except LeaseLost:
+            log.info("job.lost", kind=claim.kind, subject=str(claim.subject))
+        except Refusal as refusal:
+            await self._settle(work, refusal)
+        except Exception:
+            log.exception("job.broke", kind=claim.kind, subject=str(claim.subject), stage=work.stage)
+            await self._settle(work, Unavailable("Something went wrong inside the worker.", code="internal_error"))
+
+    async def _attempt(self, work: Work) -> None:
+        self._desk.refuse_poison(work)
+        try:
+            async with asyncio.TaskGroup() as group:
+                heart = group.create_task(self._beat(work))
+                await self._tasks[work.claim.kind](work)
+                heart.cancel()
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from None
+
+    async def _beat(self, work: Work) -> None:
+        """Keep the lease. Raises LeaseLost when it is gone; a database that does not answer gets another chance."""
+        while True:
+            await asyncio.sleep(self._lease / 3)
+            try:
+                await self._desk.beat(work, lease=self._lease)
+            except Unavailable as problem:
+                log.warning("job.silent", subject=str(work.claim.subject), problem=problem.detail)
+
+    async def _settle(self, work: Work, refusal: Refusal) -> None:
+        try:
+            await self._desk.settle(work, refusal)
+        except LeaseLost:
+            log.info("job.lost", kind=work.claim.kind, subject=str(work.claim.subject))
+        except Refusal as problem:
+            log.warning("job.unsettled", subject=str(work.claim.subject), problem=problem.detail)
+
+
+async def _first(*events: asyncio.Event, seconds: float) -> None:
+    """Until one of the events is set, or the time is over."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()

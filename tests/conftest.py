@@ -1,0 +1,52 @@
+"""Fixtures: one embedded PostgreSQL and one running Carrel for a session; each test makes tenants of its own."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.stand import Stand, a_stand, a_worker
+from support.tenants import SomeTenant, a_tenant
+
+from carrel.adapters.postgres import EmbeddedPostgres, Endpoint
+from carrel.domain.access import console
+
+TenantMaker = Callable[..., Awaitable[SomeTenant]]
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the built embedder lives; the test processes of one run share it."""
+    return tmp_path_factory.getbasetemp().parent / "models"
+
+
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), fsync=False) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+async def stand(endpoint: Endpoint, models: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
+    async with a_stand(endpoint, tmp_path_factory.mktemp("home"), models=models) as standing:
+        yield standing
+
+
+@pytest.fixture(scope="session")
+async def carrel(stand: Stand) -> AsyncIterator[Stand]:
+    """A Carrel with a worker."""
+    async with a_worker(stand):
+        yield stand
+
+
+@pytest.fixture
+def tenant(carrel: Stand) -> TenantMaker:
+    async def make(name: str = "Tenant") -> SomeTenant:
+        return await a_tenant(carrel.app, name)
+
+    return make
+
+
+@pytest.fixture
+async def operator(carrel: Stand) -> str:
+    """An operator key in clear."""
+    return (await carrel.app.keys.create_operator(console(None), name="test")).reveal()

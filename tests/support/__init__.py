@@ -1,0 +1,1 @@
+"""What the tests share: a running Carrel on a real PostgreSQL, and builders of valid things."""
