@@ -7,14 +7,6 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from carrel.domain.errors import Refusal
-
-
-class SettingsError(Refusal):
-    """A setting is wrong; the sentence names the variable."""
-
-    default_code = "settings"
-
 
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -115,14 +107,11 @@ class Settings(BaseSettings):
         return self.home.expanduser().absolute()
 
 
-def load() -> Settings:
-    """Raises SettingsError with one sentence that names the variable."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "CARREL_" + "__".join(str(part) for part in first["loc"] if str(part) not in _KINDS).upper()
-        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}.") from error
+def explained(error: ValidationError) -> str:
+    """The first thing that is wrong, as one sentence that names the variable; never the value, which may be secret."""
+    first = error.errors(include_input=False)[0]
+    name = "CARREL_" + "__".join(str(part) for part in first["loc"] if str(part) not in _KINDS).upper()
+    return f"{name}: {first['msg'].removeprefix('Value error, ')}."
 
 
 _KINDS = frozenset({"pgvector", "minilm", "extractive", "local"})

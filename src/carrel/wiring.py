@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pydantic import ValidationError
+
 from carrel.adapters.blobs.local import LocalBlobs
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
 from carrel.adapters.lexical.postgres import PostgresWords
@@ -19,6 +21,7 @@ from carrel.ask.answer import Answerer
 from carrel.ask.pipeline import Asking
 from carrel.ask.question import Asker
 from carrel.ask.retrieve import Retriever
+from carrel.domain.errors import Refusal
 from carrel.domain.jobs import JobKind
 from carrel.ingest.desk import Desk
 from carrel.ingest.forget import Forgetting, Purge
@@ -37,7 +40,7 @@ from carrel.ports.lexical import Analyzer, LexicalIndexes
 from carrel.ports.model import Model
 from carrel.ports.parser import Parser
 from carrel.ports.vectors import VectorIndexes
-from carrel.settings import Settings, SettingsError, load
+from carrel.settings import Settings, explained
 from carrel.store import catalogue, schema
 from carrel.store.schema import SchemaError
 from carrel.store.transaction import Database
@@ -52,6 +55,20 @@ Task = Callable[[Work], Awaitable[None]]
 
 _PATIENCE: Final = 60.0
 _PEPPER_BYTES: Final = 32
+
+
+class SettingsError(Refusal):
+    """A setting is wrong; the sentence names the variable."""
+
+    default_code = "settings"
+
+
+def load() -> Settings:
+    """From the environment and `.env`. Raises SettingsError."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(explained(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +224,7 @@ async def equipped(settings: Settings, base: Base) -> AsyncIterator[Parts]:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Base]:
-    """The database at the present schema with all its walls standing. Raises SchemaError, SettingsError, Unavailable."""
+    """The database, at the present schema, all walls standing. Raises SchemaError, SettingsError, Unavailable."""
     _make_home(settings.folder)
     async with addresses(settings) as found:
         if found.owner and (settings.database.url is None or settings.environment != "production"):

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +11,7 @@ import structlog
 from carrel.ask.judge import Verdict
 from carrel.domain.answers import Answer, AnswerStatus, Citation, Passage, Usage
 from carrel.domain.errors import Unavailable
-from carrel.ports.model import Model, Prompt
+from carrel.ports.model import Draft, Model, Prompt
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ class Answerer:
         self._model = model
         self._patience = patience
 
-    async def answer(self, question: str, instructions: str, verdict: Verdict) -> AsyncIterator[Delta | Finished]:
+    async def answer(self, question: str, instructions: str, verdict: Verdict) -> AsyncGenerator[Delta | Finished]:
         """Deltas, then the whole. A refusal or a degraded answer comes as one piece."""
         if not verdict.evidence:
             yield Finished(refusal(self._model.name, verdict))
@@ -45,17 +45,31 @@ class Answerer:
         written: list[str] = []
         usage = Usage(0, 0, self._model.name)
         try:
-            async with asyncio.timeout(self._patience):
-                async for draft in self._model.write(Prompt(question, verdict.evidence, instructions)):
-                    written.append(draft.text)
-                    usage = draft.usage or usage
-                    if draft.text:
-                        yield Delta(draft.text)
+            async for draft in self._drafts(Prompt(question, verdict.evidence, instructions)):
+                written.append(draft.text)
+                usage = draft.usage or usage
+                if draft.text:
+                    yield Delta(draft.text)
         except (Unavailable, TimeoutError) as problem:
             log.warning("answer.degraded", model=self._model.name, problem=str(problem) or "time-out")
             yield Finished(degraded(self._model.name, verdict))
             return
         yield Finished(_answered("".join(written), verdict.evidence, usage))
+
+    async def _drafts(self, prompt: Prompt) -> AsyncIterator[Draft]:
+        """Raises TimeoutError. The clock strikes only while we wait for the model, never while a reader is slow.
+
+        A time-out around a `yield` would strike whatever the reader's task is doing.
+        """
+        deadline = asyncio.get_running_loop().time() + self._patience
+        drafts = aiter(self._model.write(prompt))
+        while True:
+            async with asyncio.timeout_at(deadline):
+                try:
+                    draft = await anext(drafts)
+                except StopAsyncIteration:
+                    return
+            yield draft
 
 
 def refusal(model: str, verdict: Verdict) -> Answer:

@@ -1,22 +1,24 @@
 """Asking: the verbs in order. Search shows passages; chat answers, refuses or falls back, and remembers."""
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 
 from carrel.ask.answer import Answerer, Delta, Finished
 from carrel.ask.authorize import Leave, authorize
-from carrel.ask.judge import Verdict, judge, with_confidence
+from carrel.ask.judge import judge, with_confidence
 from carrel.ask.question import MOST_HITS, Asker, Question, judged, judged_filters
 from carrel.ask.retrieve import Need, Retrieved, Retriever
 from carrel.domain.access import Permission, Principal
-from carrel.domain.answers import Filters, Passage, Remembered, Wish
+from carrel.domain.answers import Answer, Filters, Passage, Remembered, Wish
 from carrel.domain.errors import Denied, Invalid
 from carrel.domain.ids import BotId, ChatId, SourceId, UserId
 from carrel.ports.lexical import Analyzer
-from carrel.store import chats
+from carrel.store import chats, idempotency
 from carrel.store.chats import Asked
+from carrel.store.idempotency import Memo
 from carrel.store.transaction import Database
 
 _DEPTH: Final = 20
@@ -105,25 +107,32 @@ class Asking:
                 await chats.demand(tx, wish.chat)
         return Allowed(leave, Asked(UserId(principal.user), message, wish.chat, wish.bot, wish.end_user))
 
-    async def chat(self, allowed: Allowed) -> AsyncIterator[Event]:
-        """Evidence, then the answer piece by piece, then the whole, remembered; no transaction is open meanwhile."""
+    async def chat(self, allowed: Allowed, *, memo: Memo[Remembered] | None = None) -> AsyncGenerator[Event]:
+        """Evidence, then the answer piece by piece, then the whole, remembered; no transaction is open meanwhile.
+
+        With a memo the answer is kept for a repetition of the request. Raises Unavailable, Replayed, Invalid.
+        """
+        if memo is not None:
+            async with self._database.transaction(allowed.leave.scope.grants[0]) as tx:
+                await idempotency.begin(tx, memo)
         question = await self._asker.understand(allowed.asked.question)
         retrieved = await self._retrieve(allowed.leave, question, limit=_DEPTH, filters={})
         verdict = judge(question, retrieved, with_confidence(self._analyzer, retrieved))
         yield Evidence(verdict.evidence)
-        async for step in self._answer(allowed, verdict):
-            yield step
-
-    async def _answer(self, allowed: Allowed, verdict: Verdict) -> AsyncIterator[Event]:
         writing = self._answerer.answer(allowed.asked.question, allowed.leave.instructions, verdict)
-        async for step in writing:
-            match step:
-                case Delta():
-                    yield step
-                case Finished(answer):
-                    async with self._database.transaction(allowed.leave.scope.grants[0]) as tx:
-                        chat, message = await chats.remember(tx, allowed.asked, answer)
-                    yield Done(Remembered(chat, message, answer))
+        async with aclosing(writing) as steps:
+            async for step in steps:
+                match step:
+                    case Delta():
+                        yield step
+                    case Finished(answer):
+                        yield Done(await self._remember(allowed, answer, memo))
+
+    async def _remember(self, allowed: Allowed, answer: Answer, memo: Memo[Remembered] | None) -> Remembered:
+        async with self._database.transaction(allowed.leave.scope.grants[0]) as tx:
+            remembered = Remembered(*await chats.remember(tx, allowed.asked, answer), answer)
+            await idempotency.keep(tx, memo, remembered)
+        return remembered
 
     async def _retrieve(self, leave: Leave, question: Question, *, limit: int, filters: Filters) -> Retrieved:
         if leave.generation is None:

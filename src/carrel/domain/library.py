@@ -136,6 +136,16 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class Blob:
+    """Bytes that are kept: where, how many, their SHA-256, and the first few, for judging their type."""
+
+    key: str
+    size: int
+    sha256: bytes
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
     """One state of a document's bytes, as the worker needs it."""
 

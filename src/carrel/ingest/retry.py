@@ -7,6 +7,8 @@ from carrel.store import documents, sources, versions
 from carrel.store.transaction import Database
 from carrel.store.versions import Redrive
 
+__all__ = ["Redrive", "Retries"]
+
 
 class Retries:
     def __init__(self, database: Database) -> None:

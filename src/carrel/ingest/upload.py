@@ -1,7 +1,7 @@
 """Upload: bytes stream to the blob store, hashed and counted; the document and its job commit together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,11 +9,14 @@ from carrel.domain.access import Permission, Principal, TenantGrant, enter
 from carrel.domain.errors import Invalid, Refusal, Unavailable
 from carrel.domain.ids import DocumentId, SourceId, VersionId
 from carrel.domain.keys import document_key
-from carrel.domain.library import Document, DocumentStatus, Outcome, Source
-from carrel.ports.blobs import Blob, Blobs
-from carrel.store import documents, erasure, sources, versions
+from carrel.domain.library import Blob, Document, DocumentStatus, Outcome, Source
+from carrel.ports.blobs import Blobs
+from carrel.store import documents, erasure, idempotency, sources, versions
+from carrel.store.idempotency import Memo
 from carrel.store.transaction import Database, Transaction
 from carrel.store.versions import Arrival, Registered
+
+__all__ = ["MOST_BYTES", "Arrival", "Delivery", "Dock", "JudgeType", "Uploads", "register"]
 
 JudgeType = Callable[[str, str | None, bytes], str]
 
@@ -61,18 +64,67 @@ class Uploads:
         self, dock: Dock, name: str, content: AsyncIterator[bytes], *, declared: str | None, limit: int = MOST_BYTES
     ) -> Delivery:
         """Raises Invalid (also TooLarge, Unsupported) for a file that cannot be taken; then nothing is kept."""
+        return await self.commit(dock, await self.stage(dock, name, content, declared=declared, limit=limit))
+
+    async def stage(
+        self, dock: Dock, name: str, content: AsyncIterator[bytes], *, declared: str | None, limit: int = MOST_BYTES
+    ) -> Arrival:
+        """The bytes, kept and judged, which no document has yet. Raises as `deliver`; then nothing is kept."""
         key = document_key(name)
         blob = await self._blobs.put(dock.grant.tenant, content, limit=limit)
         try:
-            registered = await self._register(dock, key, blob, declared)
+            return Arrival(key, blob, self._judged(key, blob, declared))
         except BaseException:
             await self._blobs.delete(blob.key)
             raise
+
+    async def commit(self, dock: Dock, arrival: Arrival) -> Delivery:
+        """What was staged becomes a document; when that fails, nothing is kept."""
+        try:
+            async with self._database.transaction(dock.grant) as tx:
+                registered = await register(tx, dock.source, arrival)
+        except BaseException:
+            await self._blobs.delete(arrival.blob.key)
+            raise
         if not registered.blob_kept:
-            await self._blobs.delete(blob.key)
+            await self._blobs.delete(arrival.blob.key)
         return Delivery(
-            key, registered.outcome, registered.document, registered.version, registered.same_as, sha256=blob.sha256
+            arrival.key,
+            registered.outcome,
+            registered.document,
+            registered.version,
+            registered.same_as,
+            sha256=arrival.blob.sha256,
         )
+
+    async def commit_all(
+        self, dock: Dock, arrivals: Sequence[Arrival | Delivery], *, memo: Memo[list[Delivery]] | None = None
+    ) -> list[Delivery]:
+        """Each in a transaction of its own, in order; a delivery among them (it was rejected) stays as it is.
+
+        Repeating it is harmless: what was taken is `unchanged`. Raises Replayed, Invalid `idempotency_mismatch`: then
+        nothing is kept.
+        """
+        waiting = [arrival for arrival in arrivals if isinstance(arrival, Arrival)]
+        try:
+            if memo is not None:
+                async with self._database.transaction(dock.grant) as tx:
+                    await idempotency.begin(tx, memo)
+            deliveries = [
+                arrival if isinstance(arrival, Delivery) else await self.commit(dock, waiting.pop(0))
+                for arrival in arrivals
+            ]
+        finally:
+            await self.drop(waiting)
+        if memo is not None:
+            async with self._database.transaction(dock.grant) as tx:
+                await idempotency.keep(tx, memo, deliveries)
+        return deliveries
+
+    async def drop(self, arrivals: Iterable[Arrival]) -> None:
+        """Staged bytes that nobody wants after all."""
+        for arrival in arrivals:
+            await self._blobs.delete(arrival.blob.key)
 
     async def deliver_or_reject(
         self, dock: Dock, name: str, content: AsyncIterator[bytes], *, declared: str | None
@@ -97,16 +149,14 @@ class Uploads:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _SLOWEST_LOOK)
 
-    async def _register(self, dock: Dock, key: str, blob: Blob, declared: str | None) -> Registered:
+    def _judged(self, key: str, blob: Blob, declared: str | None) -> str:
         if blob.size == 0:
             raise Invalid("The file is empty.", code="empty_document", field="files")
-        media_type = self._judge_type(key, declared, blob.head)
-        async with self._database.transaction(dock.grant) as tx:
-            return await register(tx, dock.source, Arrival(key, blob, media_type))
+        return self._judge_type(key, declared, blob.head)
 
 
 async def register(tx: Transaction, source: Source, arrival: Arrival) -> Registered:
-    """The arrival as a version with its job; versions that it makes superfluous are given up in the same transaction."""
+    """The arrival as a version with its job; versions that nobody will read go in the same transaction."""
     registered = await versions.register(tx, source, arrival)
     if registered.blob_kept:
         await erasure.discard(tx, registered.document, await versions.superseded(tx, registered.document))

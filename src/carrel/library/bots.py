@@ -10,6 +10,8 @@ from carrel.store.idempotency import Memo
 from carrel.store.pages import Page
 from carrel.store.transaction import Database
 
+__all__ = ["BotChange", "Bots", "NewBot"]
+
 
 class Bots:
     def __init__(self, database: Database) -> None:

@@ -13,6 +13,8 @@ from carrel.store.documents import Shelf
 from carrel.store.pages import Page
 from carrel.store.transaction import Database
 
+__all__ = ["Documents", "Download", "Shelf"]
+
 _MOST_ATTRIBUTES = 64
 _LONGEST = 512
 

@@ -6,10 +6,12 @@ from carrel.domain.errors import Denied, Invalid
 from carrel.domain.ids import BotId, SourceId
 from carrel.domain.library import ChunkRules, Duplicates, Source
 from carrel.store import idempotency, sources
-from carrel.store.idempotency import Memo
+from carrel.store.idempotency import Memo, Replayed, StoredAnswer
 from carrel.store.pages import Page
 from carrel.store.sources import NewSource
 from carrel.store.transaction import Database
+
+__all__ = ["Memo", "NewSource", "Page", "Replayed", "Sources", "StoredAnswer"]
 
 _SIZES = range(32, 2049)
 

@@ -2,21 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from carrel.domain.ids import TenantId
-
-
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """Bytes that are kept: where, how many, their SHA-256, and the first few, for judging their type."""
-
-    key: str
-    size: int
-    sha256: bytes
-    head: bytes
+from carrel.domain.library import Blob
 
 
 class Blobs(Protocol):

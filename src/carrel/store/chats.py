@@ -12,7 +12,8 @@ _ADD_CHAT = Statement("""
 """)
 _FIND_CHAT = Statement("select 1 from chats where tenant_id = :tenant and id = :id")
 _ADD_MESSAGE = Statement("""
-    insert into messages (tenant_id, id, chat_id, owner_id, question, status, answer, model, input_tokens, output_tokens)
+    insert into messages
+        (tenant_id, id, chat_id, owner_id, question, status, answer, model, input_tokens, output_tokens)
     values (:tenant, :id, :chat, :owner, :question, :status, :answer, :model, :input_tokens, :output_tokens)
 """)
 _ADD_CITATION = Statement("""

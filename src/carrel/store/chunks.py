@@ -1,4 +1,4 @@
-"""Chunks: the text itself. It leaves only by id and scope together, in one statement, and only while its version is live."""
+"""Chunks: the text itself. It leaves only by id and scope together, in one statement, while its version is live."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,8 +36,8 @@ _COUNT = Statement("select count(*) from chunks where tenant_id = :tenant and ve
 class Loaded:
     """What became of the ids that an index returned.
 
-    `stale` are this tenant's own chunks that must not be shown now (an old version, a deleted document, a source outside
-    the scope, a filter that is not true); `unknown` are ids that the tenant does not have.
+    `stale` are this tenant's own chunks that must not be shown now (an old version, a deleted document, a source
+    outside the scope, a filter that is not true); `unknown` are ids that the tenant does not have.
     """
 
     passages: Mapping[ChunkId, Passage]

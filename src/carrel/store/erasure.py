@@ -24,6 +24,9 @@ _BURY = Statement("""
 """)
 _NO_TWIN = Statement("update documents set same_as = null where tenant_id = :tenant and same_as = :id")
 _REDACT = Statement("select redact_answers(:id, :replacement)")
+_DROP_QUOTING_MEMOS = Statement("""
+    delete from idempotency_keys where tenant_id = :tenant and body ? 'evidence'
+""")
 _DELETE_VERSIONS = Statement("""
     delete from document_versions where tenant_id = :tenant and id = any (:versions) returning blob_key
 """)
@@ -58,6 +61,7 @@ async def erase(tx: Transaction, document: DocumentId) -> UUID:
     """Invisible from this transaction on: text, entries, versions, quotations. The receipt's id. Raises NotFound."""
     if not await tx.row(_PRESENT, id=document):
         raise NotFound
+    await tx.run(_DROP_QUOTING_MEMOS)
     versions = [VersionId(row["id"]) for row in await tx.rows(_VERSIONS, document=document)]
     await tx.run(_BURY, id=document)
     await tx.run(_NO_TWIN, id=document)

@@ -65,9 +65,24 @@ async def once(tx: Transaction, memo: Memo[Result] | None, effect: Callable[[], 
         return await effect()
     await _recall(tx, memo)
     result = await effect()
-    answer = memo.render(result)
-    await tx.run(_KEEP, principal=memo.principal, key=memo.key, status=answer.status, body=answer.body)
+    await keep(tx, memo, result)
     return result
+
+
+async def begin(tx: Transaction, memo: Memo[Result] | None) -> None:
+    """For effects of several transactions that may be repeated: take the key before the first, `keep` it in the last.
+
+    A key that was taken and never kept (the process died) is free for the same request again.
+    Raises Replayed, Invalid `idempotency_mismatch`.
+    """
+    if memo is not None:
+        await _recall(tx, memo)
+
+
+async def keep(tx: Transaction, memo: Memo[Result] | None, result: Result) -> None:
+    if memo is not None:
+        answer = memo.render(result)
+        await tx.run(_KEEP, principal=memo.principal, key=memo.key, status=answer.status, body=answer.body)
 
 
 async def _recall(tx: Transaction, memo: Memo[Result]) -> None:
@@ -76,4 +91,5 @@ async def _recall(tx: Transaction, memo: Memo[Result]) -> None:
     row = await tx.row(_READ, principal=memo.principal, key=memo.key)
     if row is None or row["request_hash"] != memo.hash:
         raise mismatch()
-    raise Replayed(StoredAnswer(row["status"], row["body"]))
+    if row["status"]:
+        raise Replayed(StoredAnswer(row["status"], row["body"]))

@@ -1,4 +1,4 @@
-"""Bringing a database to the present schema: roles, migrations, definer functions. Runs as the owner, never as the app."""
+"""Bringing a database to the present schema: roles, migrations, definer functions. Runs as the owner alone."""
 
 import hashlib
 import re

@@ -1,7 +1,7 @@
 """Sources: named bodies of documents of one tenant."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
@@ -64,7 +64,7 @@ class NewSource:
     name: str
     kind: SourceKind = SourceKind.UPLOAD
     duplicates: Duplicates = Duplicates.ALLOW
-    chunk: ChunkRules = ChunkRules()
+    chunk: ChunkRules = field(default_factory=ChunkRules)
     owner: UserId | None = None
 
 
@@ -108,7 +108,7 @@ async def listed(tx: Transaction, *, bot: BotId | None, limit: int, cursor: str 
 
 
 async def readable(tx: Transaction, wish: Wish) -> frozenset[SourceId]:
-    """The ids that the wish names, as far as the grant shows them. Raises NotFound if one that was named is not there."""
+    """The ids that the wish names, as far as the grant shows them. Raises NotFound if a named one is not there."""
     if wish.bot is not None and isinstance(tx.grant, TenantGrant):
         await _demand_bot(tx, wish.bot)
     wanted = None if wish.sources is None else list(wish.sources)

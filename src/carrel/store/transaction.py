@@ -1,7 +1,7 @@
 """The only way to a connection, and the only commit: a short transaction bound to one grant.
 
-The tenant, the user and the sources of the grant are set for this transaction alone (`set_config(…, true)`), so a pooled
-connection carries nothing from one borrower to the next. Row-level security reads them.
+The tenant, the user and the sources of the grant are set for this transaction alone (`set_config(…, true)`), so a
+pooled connection carries nothing from one borrower to the next. Row-level security reads them.
 """
 
 import re
@@ -179,7 +179,7 @@ async def _prepare(connection: Session) -> None:
 
 
 async def _check_clean(connection: Session) -> None:
-    """Everything that we set is transaction-local, so there is nothing to reset; an open transaction would be a leak."""
+    """All that we set is transaction-local, so there is nothing to reset; an open transaction would be a leak."""
     if connection.is_in_transaction():
         connection.terminate()
 

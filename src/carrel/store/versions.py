@@ -12,8 +12,7 @@ from carrel.domain.errors import Conflict, NotFound
 from carrel.domain.ids import DocumentId, SourceId, UserId, VersionId, document_id, new_id
 from carrel.domain.jobs import Claim, JobKind
 from carrel.domain.keys import title_from_key
-from carrel.domain.library import ChunkRules, Duplicates, Failure, Outcome, Source, Stage, Version
-from carrel.ports.blobs import Blob
+from carrel.domain.library import Blob, ChunkRules, Duplicates, Failure, Outcome, Source, Stage, Version
 from carrel.store import jobs
 from carrel.store.transaction import Statement, Transaction
 
@@ -162,7 +161,7 @@ async def _adopt(tx: Transaction, source: Source, arrival: Arrival, twin: Docume
 
 
 async def lock(tx: Transaction, document: DocumentId) -> None:
-    """Everything that changes a document takes its row first, then its jobs: in one order, so that none waits for ever."""
+    """Whatever changes a document takes its row first, then its jobs: in one order, so that none waits for ever."""
     await tx.value(_LOCK_ROW, id=document)
 
 

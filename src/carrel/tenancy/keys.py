@@ -16,6 +16,8 @@ from carrel.store.idempotency import Memo
 from carrel.store.pages import Page
 from carrel.store.transaction import Database, Transaction
 
+__all__ = ["IssuedKey", "KeyRow", "KeyWish", "Keys"]
+
 
 @dataclass(frozen=True, slots=True)
 class KeyWish:

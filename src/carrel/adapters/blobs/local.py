@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 from carrel.domain.errors import NotFound, TooLarge, Unavailable
 from carrel.domain.ids import TenantId
-from carrel.ports.blobs import Blob
+from carrel.domain.library import Blob
 
 _HEAD: Final = 4096
 _PIECE: Final = 256 * 1024

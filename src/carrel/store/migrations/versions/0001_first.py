@@ -387,7 +387,7 @@ def serve(app: str) -> None:
 
 
 def walls(app: str) -> None:
-    """Restrictive policies are AND-ed: a private row needs its owner, and a row of a source needs the source in the grant.
+    """Restrictive policies are AND-ed: a private row needs its owner, a row of a source needs the source in the grant.
 
     The settings stand in sub-selects, so that they are read once for a statement and not once for a row.
     """
