@@ -6,20 +6,22 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import pdfs, unruly
 
 from carrel.adapters.parsers.sandbox import FORMATS, SandboxedParser
 from carrel.adapters.parsers.wire import REFUSALS, Transcript, lines_of
 from carrel.domain.errors import Unavailable, Unreadable, Unsupported
 from carrel.domain.text import Block, ParsedDocument
+from support import pdfs, unruly
 
-UNRULY = {name: f"unruly:{name}" for name, value in vars(unruly).items() if "key" in getattr(value, "__annotations__", ())}
+UNRULY = {
+    name: f"unruly:{name}" for name, value in vars(unruly).items() if "key" in getattr(value, "__annotations__", ())
+}
 HERE = [Path(unruly.__file__).parent]
 
 Given = Callable[[bytes], Path]
@@ -55,13 +57,16 @@ async def impatient() -> AsyncIterator[SandboxedParser]:
 
 def forks_of(parser: SandboxedParser) -> list[int]:
     assert parser._zygote
-    pid = parser._zygote.pid
-    return [int(fork) for fork in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return _children(parser._zygote.pid)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 async def until(true: Callable[[], bool], *, seconds: float = 5) -> None:
     async with asyncio.timeout(seconds):
-        while not true():
+        while not true():  # noqa: ASYNC110 - what is awaited happens in another process
             await asyncio.sleep(0.01)
 
 
@@ -132,7 +137,7 @@ async def test_bytes_that_are_not_there_are_unavailable(parser: SandboxedParser,
 async def test_a_key_of_any_characters_and_length_arrives_with_its_end(parser: SandboxedParser, given: Given) -> None:
     document = await parser.parse(given(b"x"), media_type="gives_its_key", key="ä/" * 100_000 + "end.md")
 
-    assert document.text == ("ä/" * 500)[-993:] + "end.md"
+    assert document.text == ("ä/" * 500)[-994:] + "end.md"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +154,9 @@ async def test_a_key_of_any_characters_and_length_arrives_with_its_end(parser: S
         ("gives_too_much_text", "parser_output"),
     ],
 )
-async def test_a_parser_that_goes_too_far_has_a_code(parser: SandboxedParser, given: Given, name: str, code: str) -> None:
+async def test_a_parser_that_goes_too_far_has_a_code(
+    parser: SandboxedParser, given: Given, name: str, code: str
+) -> None:
     assert await code_of(parser, given(b"secret"), name) == code
     await until(lambda: not forks_of(parser))
 
@@ -182,24 +189,57 @@ async def test_a_fork_can_do_nothing_but_compute(parser: SandboxedParser, given:
     own_user = any("Parsers run as" in wall.sentence and wall.stands for wall in await parser.sandbox_report())
     done = {line.split(":")[0] for line in document.text.splitlines() if line.endswith("DONE")}
     # Without a filter a path can still be looked at, and signals reach the user's own processes.
-    assert done <= (set() if filtered else {"look", "leave the session"} if own_user else set(document.text.split("\n")))
+    assert done <= (
+        set() if filtered else {"look", "leave the session"} if own_user else set(document.text.split("\n"))
+    )
     assert victim.exists()
 
 
-async def test_a_fork_sees_no_environment_and_not_roots_user(parser: SandboxedParser, given: Given) -> None:
-    document = await parser.parse(given(b""), media_type="gives_its_place", key="x")
+async def test_a_fork_sees_no_environment(parser: SandboxedParser, given: Given) -> None:
+    document = await parser.parse(given(b""), media_type="gives_its_environment", key="x")
 
-    assert "environ={} " in document.text.replace("'LC_CTYPE': 'C.UTF-8'", "")
-    assert os.getuid() != 0 or "uid=65534" in document.text
+    # Python itself sets LC_CTYPE when it finds no locale.
+    assert document.text in {"{}", "{'LC_CTYPE': 'C.UTF-8'}"}
 
 
-async def test_the_zygote_has_no_environment_and_no_descriptor_of_the_server(parser: SandboxedParser, given: Given) -> None:
+async def test_a_fork_has_no_rights_and_nothing_open_but_its_document(given: Given) -> None:
+    parser = a_parser()
+    task = asyncio.create_task(parser.parse(given(b"60"), media_type="sleeps", key="x"))
+    await until(lambda: parser._zygote is not None and bool(forks_of(parser)))
+    fork = Path(f"/proc/{forks_of(parser)[0]}")
+    await until(lambda: _status(fork)["NoNewPrivs"] == "1")
+    await asyncio.sleep(0.05)
+
+    status = _status(fork)
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+    assert (status["Uid"].split()[1], status["Groups"]) == ("65534", "") or os.getuid() != 0
+    if os.getuid() == 0:  # others may not look
+        links = [os.fspath(link.readlink()) for link in sorted((fork / "fd").iterdir())]
+        assert (links[0], links[1][:5], links[2:]) == (os.fspath(given(b"60")), "pipe:", ["/dev/null"])
+    await _cancelled(task)
+    await parser.close()
+
+
+def _status(process: Path) -> dict[str, str]:
+    lines = (process / "status").read_text().splitlines()
+    return {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
+
+
+async def _cancelled(task: "asyncio.Task[ParsedDocument]") -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_the_zygote_has_no_environment_and_no_descriptor_of_the_server(
+    parser: SandboxedParser, given: Given
+) -> None:
     await parser.sandbox_report()
     assert parser._zygote
     process = Path(f"/proc/{parser._zygote.pid}")
 
     assert (process / "environ").read_bytes() == b""
-    kinds = sorted(os.readlink(link).split(":")[0] for link in (process / "fd").iterdir())
+    kinds = sorted(os.fspath(link.readlink()).split(":")[0] for link in (process / "fd").iterdir())
     assert kinds == ["/dev/null", "/dev/null", "/dev/null", "pipe", "pipe", "socket"]
 
 
@@ -220,9 +260,7 @@ async def test_a_cancelled_parse_kills_its_fork_and_frees_its_place(given: Given
     task = asyncio.create_task(parser.parse(given(b"60"), media_type="sleeps", key="x"))
     await until(lambda: parser._zygote is not None and bool(forks_of(parser)))
 
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await _cancelled(task)
 
     await until(lambda: not forks_of(parser))
     assert (await parser.parse(given(b"0"), media_type="sleeps", key="x")).text == "Good morning."
@@ -272,7 +310,7 @@ async def test_close_ends_everything_and_a_later_parse_starts_again(given: Given
 
     with pytest.raises(Unavailable):
         await task
-    assert not any(Path(f"/proc/{process}").exists() for process in processes)
+    assert not any(_runs(process) for process in processes)
     assert (await parser.parse(given(b"0"), media_type="sleeps", key="x")).text == "Good morning."
     await parser.close()
 
@@ -292,9 +330,8 @@ async def test_a_zygote_whose_server_dies_leaves_with_its_forks(given: Given) ->
     )  # fmt: skip
     assert server.stdout
     zygote = int(await server.stdout.readline())
-    children = Path(f"/proc/{zygote}/task/{zygote}/children")
-    await until(lambda: bool(children.read_text()))
-    fork = int(children.read_text())
+    await until(lambda: bool(_children(zygote)))
+    fork = _children(zygote)[0]
 
     server.kill()
     await server.communicate()
@@ -353,7 +390,8 @@ async def test_the_loop_goes_on_while_a_large_document_arrives(parser: Sandboxed
     await patient.close()
 
     assert len(document.blocks) == 200_000
-    assert max(pauses) < 0.5
+    assert sum(pause > 0.1 for pause in pauses) <= 2  # the machine's own hiccups; a blocked loop has one of seconds
+    assert max(pauses) < 2
 
 
 async def test_hostile_nesting_ends_with_the_processor_time(parser: SandboxedParser, given: Given) -> None:
@@ -361,7 +399,9 @@ async def test_hostile_nesting_ends_with_the_processor_time(parser: SandboxedPar
 
 
 def rewritten(changes: Callable[[list[Any]], None]) -> list[bytes]:
-    document = ParsedDocument("One.\n\nTwo.", (Block(0, 4, "paragraph", ("A",), 1), Block(6, 10, "list", ("B",))), "Title")
+    document = ParsedDocument(
+        "One.\n\nTwo.", (Block(0, 4, "paragraph", ("A",), 1), Block(6, 10, "list", ("B",))), "Title"
+    )
     records = [json.loads(line) for line in lines_of(document)]
     changes(records)
     return [json.dumps(record).encode() + b"\n" for record in records]
@@ -411,17 +451,15 @@ MALFORMED = {
 
 @pytest.mark.parametrize("changes", MALFORMED.values(), ids=MALFORMED)
 def test_no_rule_of_the_wire_may_be_broken(changes: Callable[[list[Any]], None]) -> None:
-    transcript = Transcript()
-
     with pytest.raises(Unreadable) as refused:
-        for line in rewritten(changes):
-            transcript.take(line)
-        transcript.document()
+        _taken(rewritten(changes))
 
     assert refused.value.code == "parser_output"
 
 
-@pytest.mark.parametrize("line", [b"", b"not json\n", b"\xff\n", b"[" * 100_000, b'{"end": 1' + b"0" * 5_000 + b"}", b"null"])
+@pytest.mark.parametrize(
+    "line", [b"", b"not json\n", b"\xff\n", b"[" * 100_000, b'{"end": 1' + b"0" * 5_000 + b"}", b"null"]
+)
 def test_what_is_no_record_is_malformed(line: bytes) -> None:
     with pytest.raises(Unreadable) as refused:
         Transcript().take(line)
@@ -429,7 +467,9 @@ def test_what_is_no_record_is_malformed(line: bytes) -> None:
     assert refused.value.code == "parser_output"
 
 
-async def test_a_parser_that_was_taken_over_cannot_send_a_broken_document(parser: SandboxedParser, given: Given) -> None:
+async def test_a_parser_that_was_taken_over_cannot_send_a_broken_document(
+    parser: SandboxedParser, given: Given
+) -> None:
     broken = b"".join(rewritten(_block(3, 10, "list", None)))
     whole = b"".join(rewritten(lambda _: None))
 
@@ -442,15 +482,18 @@ def test_a_document_crosses_the_wire_unchanged() -> None:
     text = "\n\n".join(f"Paragraph {number}: naïve 😀 “quotes” \\ \t end." for number in range(5_000))
     spans: Iterator[tuple[int, int]] = _spans(text)
     blocks = tuple(
-        Block(start, end, "paragraph", (f"Part {index // 700}",), index // 50 + 1) for index, (start, end) in enumerate(spans)
+        Block(start, end, "paragraph", (f"Part {index // 700}",), index // 50 + 1)
+        for index, (start, end) in enumerate(spans)
     )
     document = ParsedDocument(text, blocks, None)
+    assert _taken(lines_of(document)) == document
+
+
+def _taken(lines: Iterable[bytes]) -> ParsedDocument:
     transcript = Transcript()
-
-    for line in lines_of(document):
+    for line in lines:
         transcript.take(line)
-
-    assert transcript.document() == document
+    return transcript.document()
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:

@@ -1,13 +1,13 @@
 """The whole path: a file goes in, a cited answer comes out, and a stranger gets nothing."""
 
 import pytest
-from conftest import TenantMaker
-from support.stand import Stand
 
 from carrel.ask.pipeline import ChatWish, Done, SearchWish
 from carrel.domain.answers import AnswerStatus
 from carrel.domain.errors import NotFound
 from carrel.domain.library import DocumentStatus
+from conftest import TenantMaker
+from support.stand import Stand
 
 RUNBOOK = """# Payment service
 

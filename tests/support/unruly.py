@@ -4,7 +4,6 @@ import ctypes
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -101,9 +100,8 @@ def gives_too_much_text(content: bytes, *, key: str) -> ParsedDocument:
     return a_document("x" * (33 << 20))
 
 
-def gives_its_place(content: bytes, *, key: str) -> ParsedDocument:
-    """What a fork can see of the world, as text."""
-    return a_document(f"environ={dict(os.environ)} uid={os.getuid()} path={sys.argv[0]!r}")
+def gives_its_environment(content: bytes, *, key: str) -> ParsedDocument:
+    return a_document(str(dict(os.environ)))
 
 
 def gives_its_key(content: bytes, *, key: str) -> ParsedDocument:
@@ -116,7 +114,7 @@ def tries_everything(content: bytes, *, key: str) -> ParsedDocument:
     attempts: dict[str, Callable[[], Any]] = {
         "read a secret": lambda: Path("/etc/shadow").read_bytes(),
         "read anything": lambda: Path("/etc/hostname").read_bytes(),
-        "write": lambda: Path("/tmp/carrel-escaped").write_text("x"),  # noqa: S108
+        "write": lambda: Path("/tmp/carrel-escaped").write_text("x"),
         "delete": lambda: Path(content.decode()).unlink(),
         "look": lambda: Path(content.decode()).stat(),
         "socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),

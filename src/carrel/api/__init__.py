@@ -1,1 +1,1 @@
-"""The HTTP door."""
+"""The HTTP door: requests become calls of the journeys, refusals become problems."""

@@ -3,15 +3,14 @@
 The convex combination of Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval" (2023).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from carrel.domain.answers import Hit
 from carrel.domain.ids import ChunkId
 
-DENSE_SHARE: Final = 0.5
-_LEAST_COSINE: Final = -1.0
+DENSE_SHARE: Final = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +24,21 @@ class Fused:
 
 
 def fuse(dense: Sequence[Hit], lexical: Sequence[Hit], *, dense_share: float = DENSE_SHARE) -> list[Fused]:
-    """Best first, ties by chunk id. A leg that returned nothing has no say."""
+    """Best first, ties by chunk id. A leg that returned nothing has no say.
+
+    What the dense leg did not return is at most as near as the farthest that it did; what the lexical leg did not
+    return holds none of the words, or hardly any.
+    """
     by_dense = {hit.chunk: hit.score for hit in dense}
     by_words = {hit.chunk: hit.score for hit in lexical}
     share = dense_share if by_dense and by_words else float(bool(by_dense))
-    scaled_dense = _scaled(by_dense, _LEAST_COSINE)
-    scaled_words = _scaled(by_words, 0.0)
+    farthest = min(by_dense.values(), default=0.0)
+    nearest, highest = max(by_dense.values(), default=0.0), max(by_words.values(), default=0.0)
     fused = [
         Fused(
             chunk,
-            share * scaled_dense.get(chunk, 0.0) + (1 - share) * scaled_words.get(chunk, 0.0),
+            share * _scaled(by_dense.get(chunk, farthest), nearest)
+            + (1 - share) * _scaled(by_words.get(chunk, 0.0), highest),
             by_dense.get(chunk),
             by_words.get(chunk),
         )
@@ -43,7 +47,6 @@ def fuse(dense: Sequence[Hit], lexical: Sequence[Hit], *, dense_share: float = D
     return sorted(fused, key=lambda found: (-found.score, found.chunk))
 
 
-def _scaled(scores: Mapping[ChunkId, float], least: float) -> dict[ChunkId, float]:
-    highest = max(scores.values(), default=least)
-    span = highest - least
-    return {chunk: (score - least) / span if span > 0 else 0.0 for chunk, score in scores.items()}
+def _scaled(score: float, highest: float) -> float:
+    """Both legs' scores have a practical minimum of 0: unrelated texts have a cosine near it, BM25 is never below."""
+    return max(score, 0.0) / highest if highest > 0 else 0.0

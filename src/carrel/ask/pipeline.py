@@ -93,7 +93,7 @@ class Asking:
         leave = await authorize(self._database, principal, Permission.SEARCH, _wish(wish), tenant_names=wish.tenants)
         question = await self._asker.understand(query)
         retrieved = await self._retrieve(leave, question, limit=limit, filters=filters)
-        hits = with_confidence(self._analyzer, retrieved)
+        hits = with_confidence(self._analyzer, question, retrieved)
         return Found(hits, (time.perf_counter() - started) * 1000, retrieved.dropped, retrieved.alarms)
 
     async def allow(self, principal: Principal, wish: ChatWish) -> Allowed:
@@ -117,7 +117,7 @@ class Asking:
                 await idempotency.begin(tx, memo)
         question = await self._asker.understand(allowed.asked.question)
         retrieved = await self._retrieve(allowed.leave, question, limit=_DEPTH, filters={})
-        verdict = judge(question, retrieved, with_confidence(self._analyzer, retrieved))
+        verdict = judge(question, retrieved, with_confidence(self._analyzer, question, retrieved))
         yield Evidence(verdict.evidence)
         writing = self._answerer.answer(allowed.asked.question, allowed.leave.instructions, verdict)
         async with aclosing(writing) as steps:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 from typing import Final
 
 import structlog
@@ -14,7 +15,7 @@ from carrel.domain.answers import Filters, Hit, Passage
 from carrel.domain.ids import ChunkId, GenerationId
 from carrel.ports.lexical import LexicalIndexes, Matches, WeighedTerm
 from carrel.ports.vectors import VectorIndexes
-from carrel.store import chunks
+from carrel.store import chunks, erasure
 from carrel.store.chunks import Loaded, Wanted
 from carrel.store.transaction import Database
 
@@ -67,30 +68,34 @@ class Retriever:
             return Retrieved((), (), 0.0)
         depth = max(_LEAST_DEPTH, 2 * need.limit)
         last = await self._pass(grant, need, depth)
-        for _ in range(_PASSES - 1):
-            if not _wants_more(last, need.limit):
+        for look in range(1, _PASSES):
+            if not _wants_more(last, need.limit, look):
                 break
-            depth = min(depth * 4, _MOST_DEPTH)
-            last = await self._again(grant, need, depth, last)
-        return _retrieved(last, need.limit)
+            depth = depth if _is_full(last, need.limit) else min(depth * 4, _MOST_DEPTH)
+            last = await self._pass(grant, need, depth)
+        return _retrieved(last, need.limit, alarms=await self._alarms(grant, last.loaded.unknown))
 
     async def _pass(self, grant: TenantGrant, need: Need, depth: int) -> _Pass:
         dense, matches = await self._legs(grant, need, depth)
-        fused = fuse(dense, matches.hits)
-        loaded = await self._load(grant, need, [found.chunk for found in fused])
         exhausted = len(dense) < depth and len(matches.hits) < depth
+        fused = fuse(_believable(dense[:depth], -1.0, 1.0), _believable(matches.hits[:depth], 0.0, matches.highest))
+        loaded = await self._load(grant, need, [found.chunk for found in fused])
         return _Pass(fused, loaded, matches, exhausted or depth >= _MOST_DEPTH)
 
-    async def _again(self, grant: TenantGrant, need: Need, depth: int, before: _Pass) -> _Pass:
-        """What an index still claims on a second look, and the tenant never had, is foreign or invented: an alarm.
+    async def _alarms(self, grant: TenantGrant, unknown: frozenset[ChunkId]) -> int:
+        """What an index still claims on the last look and the grant does not show is foreign or invented.
 
-        An id that is gone on the second look was a document that was replaced between the index and the text.
+        Unless it may have been this tenant's own until a moment ago: text goes first, and its entries when the purge
+        is done.
         """
-        after = await self._pass(grant, need, depth)
-        alarming = before.loaded.unknown & after.loaded.unknown
-        if alarming:
-            log.error("index.unknown_ids", tenant=str(grant.tenant), count=len(alarming))
-        return after
+        if not unknown:
+            return 0
+        async with self._database.transaction(grant) as tx:
+            purged_later = await erasure.chunks_to_purge(tx)
+        if len(unknown) <= purged_later:
+            return 0
+        log.error("index.unknown_ids", tenant=str(grant.tenant), count=len(unknown))
+        return len(unknown)
 
     async def _legs(self, grant: TenantGrant, need: Need, depth: int) -> tuple[Sequence[Hit], Matches]:
         sources = grant.sources or frozenset()
@@ -111,10 +116,21 @@ class Retriever:
             return await chunks.load(tx, Wanted(ids, grant.sources or frozenset(), need.generation, need.filters))
 
 
-def _wants_more(last: _Pass, limit: int) -> bool:
-    if last.loaded.unknown:
+def _believable(hits: Sequence[Hit], least: float, most: float) -> list[Hit]:
+    """An index that does not keep to its scale must not push others out of the ranking, nor break the arithmetic."""
+    return [Hit(hit.chunk, least if isnan(hit.score) else min(max(hit.score, least), most)) for hit in hits]
+
+
+def _wants_more(last: _Pass, limit: int, looks: int) -> bool:
+    """An id that is gone on the second look was a document that was replaced between the index and the text."""
+    full = _is_full(last, limit)
+    if last.loaded.unknown and (looks == 1 or not full):
         return True
-    return not last.exhausted and len(_distinct(last)) < limit
+    return not full and not last.exhausted
+
+
+def _is_full(last: _Pass, limit: int) -> bool:
+    return len(_distinct(last)) >= limit
 
 
 def _distinct(last: _Pass) -> list[Passage]:
@@ -127,11 +143,11 @@ def _distinct(last: _Pass) -> list[Passage]:
     return list(kept.values())
 
 
-def _retrieved(last: _Pass, limit: int) -> Retrieved:
+def _retrieved(last: _Pass, limit: int, *, alarms: int) -> Retrieved:
     return Retrieved(
         passages=tuple(_distinct(last)[:limit]),
         terms=last.matches.terms,
         highest=last.matches.highest,
         dropped=len(last.loaded.stale) + len(last.loaded.unknown),
-        alarms=len(last.loaded.unknown),
+        alarms=alarms,
     )

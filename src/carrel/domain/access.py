@@ -6,14 +6,15 @@ one tenant), `read_scope` narrows that grant to named sources (the right to text
 
 import uuid
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final, Never, SupportsIndex, final
 
 from carrel.domain.errors import Denied
 from carrel.domain.ids import BotId, KeyId, SourceId, TenantId, UserId
 
 _SEAL: Final = object()
+_ONLY_HERE: Final = "Grants and scopes are made in carrel.domain.access only."
 _CONSOLE_USER: Final = UserId(uuid.UUID("c0450c0e-0000-4000-8000-000000000000"))
 
 
@@ -56,40 +57,52 @@ class Principal:
     only_bots: frozenset[BotId] | None = None
 
 
+class _Sealed:
+    """Made with the seal or not at all. It is checked and not kept, so `dataclasses.replace` has none to give on."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        if cls.__module__ != __name__:
+            raise TypeError(_ONLY_HERE)
+
+    def __post_init__(self, seal: object) -> None:
+        _demand(seal)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Never:
+        """No copy and no pickle: what is read back was not made here."""
+        raise TypeError(_ONLY_HERE)
+
+
+@final
 @dataclass(frozen=True, slots=True)
-class TenantGrant:
+class TenantGrant(_Sealed):
     """The right to one tenant's rows as one user; `sources` is what it may read, None every source of the tenant."""
 
     tenant: TenantId
     user: UserId | None
     sources: frozenset[SourceId] | None
     bots: frozenset[BotId] | None
-    _seal: object = field(repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        _demand(self._seal)
+    seal: InitVar[object]
 
 
+@final
 @dataclass(frozen=True, slots=True)
-class ReadScope:
+class ReadScope(_Sealed):
     """The right to search and read text: one grant for each tenant, each with its sources named."""
 
     grants: tuple[TenantGrant, ...]
-    _seal: object = field(repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        _demand(self._seal)
+    seal: InitVar[object]
 
 
+@final
 @dataclass(frozen=True, slots=True)
-class PlatformGrant:
+class PlatformGrant(_Sealed):
     """The right to the platform's own rows (tenants, operator keys), and to no tenant's content."""
 
     credential: KeyId | None
-    _seal: object = field(repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        _demand(self._seal)
+    seal: InitVar[object]
 
 
 def can(principal: Principal, permission: Permission) -> bool:
@@ -135,6 +148,11 @@ def read_scope(grant: TenantGrant, sources: Collection[SourceId]) -> ReadScope:
     return ReadScope((TenantGrant(grant.tenant, grant.user, wanted, grant.bots, _SEAL),), _SEAL)
 
 
+def within(grant: TenantGrant, sources: frozenset[SourceId]) -> frozenset[SourceId]:
+    """Those of the sources that the grant may read: an index searches no other, whatever it is asked for."""
+    return sources if grant.sources is None else sources & grant.sources
+
+
 def both(scopes: Iterable[ReadScope]) -> ReadScope:
     """Several tenants' scopes as one; each keeps its own grant."""
     return ReadScope(tuple(grant for scope in scopes for grant in scope.grants), _SEAL)
@@ -157,4 +175,4 @@ def console(tenant: TenantId | None) -> Principal:
 
 def _demand(seal: object) -> None:
     if seal is not _SEAL:
-        raise TypeError("Grants and scopes are made in carrel.domain.access only.")
+        raise TypeError(_ONLY_HERE)

@@ -16,7 +16,10 @@ class JobKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that this worker holds until its lease ends. `epoch` is the fence: an older one writes nothing."""
+    """A job that this worker holds until its lease ends. `epoch` is the fence: an older one writes nothing.
+
+    `attempts` counts this one too. `orphaned`: whoever had it before never gave it back, and may have died of it.
+    """
 
     tenant: TenantId
     job: JobId
@@ -25,12 +28,15 @@ class Claim:
     owner: UserId | None
     attempts: int
     epoch: int
+    orphaned: bool = False
 
 
 MOST_ATTEMPTS = 5
+_LONGEST_DELAY = 300.0
+_DOUBLINGS = 9  # more give the longest delay anyway, and a purge is tried for ever
 
 
 def delay_before(attempt: int) -> float:
     """Seconds to wait before the next try: 2, 4, 8 … up to 300, with full jitter on the upper half."""
-    ceiling = min(2.0**attempt, 300.0)
+    ceiling = min(2.0 ** min(attempt, _DOUBLINGS), _LONGEST_DELAY)
     return ceiling * (0.5 + random.random() / 2)  # noqa: S311 - jitter, not a secret

@@ -9,7 +9,7 @@ import structlog
 from carrel.domain.access import for_machine
 from carrel.domain.errors import Refusal
 from carrel.domain.jobs import MOST_ATTEMPTS, Claim, JobKind, delay_before
-from carrel.domain.library import Failure
+from carrel.domain.library import Failure, Stage
 from carrel.ingest.pipeline import Work
 from carrel.store import jobs, versions
 from carrel.store.jobs import Backlog, LeaseLost
@@ -55,13 +55,21 @@ class Desk:
         """The job is alive, and this is the stage that it is in. Raises LeaseLost, Unavailable."""
         async with self._database.transaction(work.grant) as tx:
             await jobs.extend(tx, work.claim, lease=lease)
-            if work.claim.kind is JobKind.INGEST:
+            if work.claim.kind is JobKind.INGEST and work.stage is not Stage.QUEUED:
                 await versions.enter_stage(tx, work.claim, work.stage)
 
-    def refuse_poison(self, work: Work) -> None:
-        """Attempts count when work starts, so a job that kills its worker is counted too. Raises WorkerCrashed."""
-        if work.claim.kind is JobKind.INGEST and work.claim.attempts > MOST_ATTEMPTS:
-            raise WorkerCrashed(f"The worker died {MOST_ATTEMPTS} times while it had this document.")
+    async def begin(self, work: Work) -> None:
+        """An attempt counts when it begins, so one that kills its worker counts too.
+
+        Raises WorkerCrashed when there were enough of them, LeaseLost, Unavailable.
+        """
+        ingests = work.claim.kind is JobKind.INGEST
+        if ingests and work.claim.attempts > MOST_ATTEMPTS:
+            raise WorkerCrashed(f"The worker died with this document at the last of {MOST_ATTEMPTS} attempts.")
+        async with self._database.transaction(work.grant) as tx:
+            await jobs.begin(tx, work.claim)
+            if ingests:
+                await versions.enter_stage(tx, work.claim, Stage.PARSE)
 
     async def settle(self, work: Work, refusal: Refusal) -> None:
         """Again later if the refusal says so, else a dead letter. Raises LeaseLost, Unavailable."""

@@ -29,8 +29,7 @@ class Forgetting:
         """The source and every document in it. Raises Denied, NotFound."""
         async with self._database.transaction(enter(principal, Permission.MANAGE), timeout=300) as tx:
             await sources.delete(tx, source)
-            for document in await erasure.of_source(tx, source):
-                await erasure.erase(tx, document)
+            await erasure.erase_source(tx, source)
 
 
 class Purge:

@@ -1,5 +1,6 @@
 """Indexing: the chunks beside the live version's, then their entries in both indexes. Repeatable until the commit."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -52,8 +53,11 @@ class Indexer:
             await self._vectors.of(grant).put(entries[first : first + _BATCH])
 
     async def lexical(self, grant: TenantGrant, prepared: Prepared) -> None:
-        entries = [self._entry(prepared, chunk, text) for chunk, text in prepared.chunks.items()]
+        entries = await asyncio.to_thread(self._entries, prepared)
         await self._words.of(grant).put(entries)
+
+    def _entries(self, prepared: Prepared) -> list[LexicalEntry]:
+        return [self._entry(prepared, identifier, chunk) for identifier, chunk in prepared.chunks.items()]
 
     def _entry(self, prepared: Prepared, identifier: ChunkId, chunk: Chunk) -> LexicalEntry:
         """Title, file name and headings count as words of the chunk."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from carrel.domain.access import TenantGrant
-from carrel.domain.errors import Unreadable
+from carrel.domain.errors import Conflict, NotFound, Unreadable
 from carrel.domain.ids import ChunkId, VersionId, chunk_id
 from carrel.domain.jobs import Claim, JobKind
 from carrel.domain.keys import title_from_key
@@ -22,7 +22,6 @@ from carrel.ports.lexical import Analyzer
 from carrel.ports.parser import Parser
 from carrel.ports.vectors import Twin, VectorIndexes
 from carrel.store import chunks, erasure, generations, jobs, versions
-from carrel.store.jobs import LeaseLost
 from carrel.store.transaction import Database
 
 log = structlog.get_logger(__name__)
@@ -55,7 +54,7 @@ class Ingestion:
         self._tools = tools
 
     async def run(self, work: Work) -> None:
-        """Raises LeaseLost when the version is not wanted or not ours any more; Refusals say why it cannot be done."""
+        """Raises LeaseLost when the version is not ours any more; Refusals say why it cannot be done."""
         version, generation = await self._fetch(work)
         if await self._reuse(work, version, generation):
             return
@@ -66,13 +65,12 @@ class Ingestion:
         await self._commit(work, prepared)
 
     async def _fetch(self, work: Work) -> tuple[Version, Generation]:
-        """Also writes down that the work has begun, and how often it was tried."""
+        """Raises Conflict `not_wanted` for a version whose document or source has gone while its job remained."""
         embedder = self._tools.embedder.profile
         async with self._tools.database.transaction(work.grant) as tx:
             version = await versions.load(tx, VersionId(work.claim.subject))
             if version is None:
-                raise LeaseLost("The version is no longer wanted.")
-            await versions.enter_stage(tx, work.claim, Stage.PARSE)
+                raise Conflict("The document is no longer wanted.", code="not_wanted")
             generation = await generations.live_or_first(
                 tx, embedder=embedder.name, dimension=embedder.dimension, analyzer=self._tools.analyzer.name
             )
@@ -80,8 +78,11 @@ class Ingestion:
 
     async def _parse(self, work: Work, version: Version) -> ParsedDocument:
         work.stage = Stage.PARSE
-        async with self._tools.blobs.as_file(version.blob_key) as content:
-            return await self._tools.parser.parse(content, media_type=version.media_type, key=version.key)
+        try:
+            async with self._tools.blobs.as_file(version.blob_key) as content:
+                return await self._tools.parser.parse(content, media_type=version.media_type, key=version.key)
+        except NotFound as error:
+            raise Unreadable("The uploaded bytes are gone: upload the file again.", code="content_missing") from error
 
     async def _chunk(self, work: Work, version: Version, generation: Generation, parsed: ParsedDocument) -> Prepared:
         work.stage = Stage.CHUNK
@@ -127,7 +128,8 @@ class Ingestion:
             if twin is None:
                 return False
             stored = await chunks.stored(tx, twin.version, generation.id)
-        prepared = Prepared(version, generation, twin.title, _with_ids(version, generation, [c.chunk for c in stored]))
+        title = title_from_key(version.key) if twin.title == title_from_key(twin.key) else twin.title
+        prepared = Prepared(version, generation, title, _with_ids(version, generation, [c.chunk for c in stored]))
         pairs = [Twin(old.id, new) for old, new in zip(stored, prepared.chunks, strict=True)]
         work.stage = Stage.INDEX
         await self._tools.indexer.keep(work.grant, work.claim, prepared)

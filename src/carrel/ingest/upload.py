@@ -79,12 +79,16 @@ class Uploads:
             raise
 
     async def commit(self, dock: Dock, arrival: Arrival) -> Delivery:
-        """What was staged becomes a document; when that fails, nothing is kept."""
+        """What was staged becomes a document; when that is refused, nothing is kept.
+
+        When the connection ends, the transaction may be committed all the same: what nobody names is swept later.
+        """
         try:
             async with self._database.transaction(dock.grant) as tx:
                 registered = await register(tx, dock.source, arrival)
-        except BaseException:
-            await self._blobs.delete(arrival.blob.key)
+        except Refusal as refusal:
+            if not refusal.retryable:
+                await self._blobs.delete(arrival.blob.key)
             raise
         if not registered.blob_kept:
             await self._blobs.delete(arrival.blob.key)
@@ -158,8 +162,9 @@ class Uploads:
 async def register(tx: Transaction, source: Source, arrival: Arrival) -> Registered:
     """The arrival as a version with its job; versions that nobody will read go in the same transaction."""
     registered = await versions.register(tx, source, arrival)
-    if registered.blob_kept:
+    if registered.version is not None:
         await erasure.discard(tx, registered.document, await versions.superseded(tx, registered.document))
+        await versions.demand(tx, source, registered.version, arrival.blob.size)
     return registered
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from carrel.domain.errors import NotFound
-from carrel.domain.ids import DocumentId, SourceId, VersionId, new_id
+from carrel.domain.ids import DocumentId, SourceId, UserId, VersionId, new_id
 from carrel.domain.jobs import JobKind
 from carrel.store import chunks, jobs
 from carrel.store.transaction import Statement, Transaction
@@ -28,7 +28,7 @@ _DROP_QUOTING_MEMOS = Statement("""
     delete from idempotency_keys where tenant_id = :tenant and body ? 'evidence'
 """)
 _DELETE_VERSIONS = Statement("""
-    delete from document_versions where tenant_id = :tenant and id = any (:versions) returning blob_key
+    delete from document_versions where tenant_id = :tenant and id = any (:versions) returning blob_key, owner_id
 """)
 _RECEIPT = Statement("""
     insert into erasure_receipts (tenant_id, id, document_id, version_ids, blob_keys, chunks, answers)
@@ -38,9 +38,15 @@ _READ = Statement("""
     select id, document_id, version_ids, blob_keys, chunks, answers, completed_at from erasure_receipts
     where tenant_id = :tenant and id = :id
 """)
-_COMPLETE = Statement("update erasure_receipts set completed_at = now() where tenant_id = :tenant and id = :id")
+_COMPLETE = Statement("""
+    update erasure_receipts set completed_at = now() where tenant_id = :tenant and id = :id
+""")
+_TO_PURGE = Statement("""
+    select coalesce(sum(chunks), 0) from erasure_receipts where tenant_id = :tenant and completed_at is null
+""")
 _OF_SOURCE = Statement("""
     select id from documents where tenant_id = :tenant and source_id = :source and deleted_at is null
+    order by id for update
 """)
 
 
@@ -57,11 +63,32 @@ class Receipt:
     complete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """A receipt, and whose the document was: only its owner's transaction can see that nothing is left."""
+
+    receipt: UUID
+    owner: UserId | None
+
+
 async def erase(tx: Transaction, document: DocumentId) -> UUID:
     """Invisible from this transaction on: text, entries, versions, quotations. The receipt's id. Raises NotFound."""
     if not await tx.row(_PRESENT, id=document):
         raise NotFound
     await tx.run(_DROP_QUOTING_MEMOS)
+    gone = await _vanish(tx, document)
+    await _purge_later(tx, [gone])
+    return gone.receipt
+
+
+async def erase_source(tx: Transaction, source: SourceId) -> None:
+    """Every document of a source, as `erase`. All are locked first, in one order, against those who change one."""
+    documents = [DocumentId(row["id"]) for row in await tx.rows(_OF_SOURCE, source=source)]
+    await tx.run(_DROP_QUOTING_MEMOS)
+    await _purge_later(tx, [await _vanish(tx, document) for document in documents])
+
+
+async def _vanish(tx: Transaction, document: DocumentId) -> _Gone:
     versions = [VersionId(row["id"]) for row in await tx.rows(_VERSIONS, document=document)]
     await tx.run(_BURY, id=document)
     await tx.run(_NO_TWIN, id=document)
@@ -72,30 +99,32 @@ async def erase(tx: Transaction, document: DocumentId) -> UUID:
 async def discard(tx: Transaction, document: DocumentId, versions: Sequence[VersionId]) -> None:
     """Versions that were replaced: their text, entries and jobs now, their bytes by the purge."""
     if versions:
-        await _give_up(tx, document, versions, answers=0)
+        await _purge_later(tx, [await _give_up(tx, document, versions, answers=0)])
 
 
-async def of_source(tx: Transaction, source: SourceId) -> list[DocumentId]:
-    return [DocumentId(row["id"]) for row in await tx.rows(_OF_SOURCE, source=source)]
-
-
-async def _give_up(tx: Transaction, document: DocumentId, versions: Sequence[VersionId], *, answers: int) -> UUID:
-    removed = await chunks.clear(tx, versions)
+async def _give_up(tx: Transaction, document: DocumentId, versions: Sequence[VersionId], *, answers: int) -> _Gone:
+    """The jobs first: a worker writes chunks only while it holds its job's row."""
     await jobs.drop(tx, JobKind.INGEST, versions)
-    blobs = [row["blob_key"] for row in await tx.rows(_DELETE_VERSIONS, versions=list(versions))]
+    removed = await chunks.clear(tx, versions)
+    rows = await tx.rows(_DELETE_VERSIONS, versions=list(versions))
     receipt = new_id()
     await tx.run(
         _RECEIPT,
         id=receipt,
         document=document,
         versions=list(versions),
-        blobs=blobs,
+        blobs=[row["blob_key"] for row in rows],
         chunks=removed,
         answers=answers,
     )
-    await jobs.enqueue(tx, JobKind.PURGE, receipt)
+    return _Gone(receipt, next((UserId(row["owner_id"]) for row in rows if row["owner_id"]), None))
+
+
+async def _purge_later(tx: Transaction, gone: Sequence[_Gone]) -> None:
+    """Last in a transaction: it holds the tenant's place in the queue until the commit."""
+    for one in gone:
+        await jobs.enqueue(tx, JobKind.PURGE, one.receipt, owner=one.owner)
     await jobs.enqueue(tx, JobKind.WEIGH, tx.tenant, delay=1.0)
-    return receipt
 
 
 async def receipt(tx: Transaction, identifier: UUID) -> Receipt | None:
@@ -105,6 +134,11 @@ async def receipt(tx: Transaction, identifier: UUID) -> Receipt | None:
 
 async def complete(tx: Transaction, identifier: UUID) -> None:
     await tx.run(_COMPLETE, id=identifier)
+
+
+async def chunks_to_purge(tx: Transaction) -> int:
+    """How many chunks are gone from the store while an index may still hold their entries."""
+    return int(await tx.value(_TO_PURGE))
 
 
 def _receipt(row: Any) -> Receipt:

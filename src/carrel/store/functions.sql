@@ -23,22 +23,23 @@ $$;
 
 -- owner: jobs
 -- A start-time fair queueing tag (Goyal, Vin, Cheng 1996): a tenant that was idle starts at the present turn, one that
--- queues much pushes only its own jobs back.
+-- queues much pushes only its own jobs back. A job's cost is paid by its tenant's next one, so a large file of an idle
+-- tenant waits no longer than a small one. Jobs that wait for their time do not hold the present back.
 create or replace function enqueue_job(job uuid, job_kind text, subject uuid, owner uuid, delay interval, cost integer)
 returns void
 language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
 declare
     tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
     present bigint;
-    mine bigint;
+    following bigint;
 begin
-    present := coalesce((select min(j.turn) from jobs j where j.leased_until is null),
+    present := coalesce((select min(j.turn) from jobs j where j.leased_until is null and j.due_at <= now()),
                         (select max(t.turn) from job_turns t), 0);
     insert into job_turns as t (tenant_id, turn) values (tenant, present + cost)
     on conflict (tenant_id) do update set turn = greatest(t.turn, present) + cost
-    returning t.turn into mine;
+    returning t.turn into following;
     insert into jobs as j (tenant_id, id, kind, subject_id, owner_id, turn, due_at)
-    values (tenant, job, job_kind, subject, owner, mine, now() + delay)
+    values (tenant, job, job_kind, subject, owner, following - cost, now() + delay)
     on conflict (tenant_id, kind, subject_id) do update set asked_again = true, due_at = least(j.due_at, excluded.due_at);
     perform pg_notify('carrel_jobs', '');
 end
@@ -46,20 +47,20 @@ $$;
 
 -- owner: jobs
 create or replace function claim_jobs(job_kinds text[], lease interval, most integer)
-returns table (tenant_id uuid, id uuid, kind text, subject_id uuid, owner_id uuid, attempts integer, lease_epoch bigint)
+returns table (tenant_id uuid, id uuid, kind text, subject_id uuid, owner_id uuid, attempts integer, lease_epoch bigint,
+               orphaned boolean)
 language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
 begin
     return query
     with next as (
-        select j.tenant_id, j.id from jobs j
+        select j.tenant_id, j.id, j.leased_until is not null as orphaned from jobs j
         where j.kind = any (job_kinds) and j.due_at <= now() and (j.leased_until is null or j.leased_until < now())
         order by j.turn, j.created_at limit most
         for update skip locked
     )
-    update jobs j set attempts = j.attempts + 1, lease_epoch = j.lease_epoch + 1, leased_until = now() + lease,
-                      asked_again = false
+    update jobs j set lease_epoch = j.lease_epoch + 1, leased_until = now() + lease, asked_again = false
     from next n where j.tenant_id = n.tenant_id and j.id = n.id
-    returning j.tenant_id, j.id, j.kind, j.subject_id, j.owner_id, j.attempts, j.lease_epoch;
+    returning j.tenant_id, j.id, j.kind, j.subject_id, j.owner_id, j.attempts + 1, j.lease_epoch, n.orphaned;
 end
 $$;
 

@@ -24,6 +24,9 @@ _CLAIM = Statement("select * from claim_jobs(:kinds, :lease, :most)")
 _HOLD = Statement("""
     select 1 from jobs where tenant_id = :tenant and id = :id and lease_epoch = :epoch for update
 """)
+_BEGIN = Statement("""
+    update jobs set attempts = :attempts where tenant_id = :tenant and id = :id and lease_epoch = :epoch
+""")
 _EXTEND = Statement("""
     update jobs set leased_until = now() + :lease where tenant_id = :tenant and id = :id and lease_epoch = :epoch
 """)
@@ -77,7 +80,7 @@ async def enqueue(
 
 
 async def claim(tx: Transaction, kinds: Sequence[JobKind], *, lease: float, most: int) -> list[Claim]:
-    """Due jobs in turn, each leased for `lease` seconds of the database's clock; the attempt counts from here."""
+    """Due jobs in turn, each leased for `lease` seconds of the database's clock."""
     rows = await tx.rows(_CLAIM, kinds=list(kinds), lease=timedelta(seconds=lease), most=most)
     return [
         Claim(
@@ -88,6 +91,7 @@ async def claim(tx: Transaction, kinds: Sequence[JobKind], *, lease: float, most
             owner=row["owner_id"] and UserId(row["owner_id"]),
             attempts=row["attempts"],
             epoch=row["lease_epoch"],
+            orphaned=row["orphaned"],
         )
         for row in rows
     ]
@@ -96,6 +100,12 @@ async def claim(tx: Transaction, kinds: Sequence[JobKind], *, lease: float, most
 async def hold(tx: Transaction, held: Claim) -> None:
     """Lock the job for this transaction. Raises LeaseLost."""
     if not await tx.value(_HOLD, id=held.job, epoch=held.epoch):
+        raise LeaseLost("The job is no longer ours.")
+
+
+async def begin(tx: Transaction, held: Claim) -> None:
+    """The attempt counts from here: if the worker dies, it has been one. Raises LeaseLost."""
+    if not await tx.run(_BEGIN, id=held.job, epoch=held.epoch, attempts=held.attempts):
         raise LeaseLost("The job is no longer ours.")
 
 

@@ -6,6 +6,7 @@ A version that is not ready has a job; a version without a job is ready or faile
 """
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from carrel.domain.errors import Conflict, NotFound
@@ -18,11 +19,16 @@ from carrel.store.transaction import Statement, Transaction
 
 _LOCK = Statement("""
     insert into documents (tenant_id, id, source_id, owner_id, key, title)
-    values (:tenant, :id, :source, :owner, :key, :title)
-    on conflict (tenant_id, source_id, key) do update set updated_at = now()
+    select s.tenant_id, :id::uuid, s.id, s.owner_id, :key::text, :title::text from sources s
+    where s.tenant_id = :tenant and s.id = :source and s.deleted_at is null for share
+    on conflict (tenant_id, source_id, key) do update set deliveries = documents.deliveries
     returning id, newest_version_id, live_version_id, deleted_at
 """)
-_FINGERPRINT = Statement("select fingerprint from document_versions where tenant_id = :tenant and id = :id")
+_FINGERPRINT = Statement("""
+    select fingerprint from document_versions
+    where tenant_id = :tenant and id = :id and failure_code is distinct from 'content_missing'
+""")
+_ONE_AT_A_TIME = Statement("select pg_advisory_xact_lock(:fingerprint)")
 _TWIN = Statement("""
     select d.id from documents d
     join document_versions v on v.tenant_id = d.tenant_id and v.id = d.newest_version_id
@@ -43,7 +49,7 @@ _ADD = Statement("""
 """)
 _ADOPT = Statement("""
     update documents set newest_version_id = :version, same_as = :same_as,
-        created_at = case when deleted_at is null then created_at else now() end, deleted_at = null
+        created_at = case when deleted_at is null then created_at else now() end, deleted_at = null, updated_at = now()
     where tenant_id = :tenant and id = :id
 """)
 _SUPERSEDED = Statement("""
@@ -60,10 +66,10 @@ _LOAD = Statement("""
     where v.tenant_id = :tenant and v.id = :id and d.deleted_at is null and s.deleted_at is null
 """)
 _LIVE_TWIN = Statement("""
-    select v.id, d.title from document_versions v
+    select v.id, d.title, d.key from document_versions v
     join documents d on d.tenant_id = v.tenant_id and d.live_version_id = v.id
     where v.tenant_id = :tenant and v.source_id = :source and v.fingerprint = :fingerprint and d.deleted_at is null
-      and d.id <> :document and v.state = 'ready'
+      and d.id <> :document and v.state = 'ready' and v.media_type = :media_type
     order by d.created_at, d.id limit 1
 """)
 _STAGE = Statement("""
@@ -120,20 +126,20 @@ class Registered:
 
 
 async def register(tx: Transaction, source: Source, arrival: Arrival) -> Registered:
-    """The document, its new version and its job in one transaction; nothing is done for bytes that are known."""
+    """The document and its new version, whose job is demanded last. Nothing is done for bytes that are known.
+
+    Raises NotFound when the source was deleted meanwhile.
+    """
     document = document_id(source.id, arrival.key)
-    row = await tx.row(
-        _LOCK,
-        id=document,
-        source=source.id,
-        owner=source.owner,
-        key=arrival.key,
-        title=title_from_key(arrival.key),
-    )
-    newest = row["newest_version_id"] if row and row["deleted_at"] is None else None
+    row = await tx.row(_LOCK, id=document, source=source.id, key=arrival.key, title=title_from_key(arrival.key))
+    if row is None:
+        raise NotFound
+    newest = row["newest_version_id"] if row["deleted_at"] is None else None
     if newest and await tx.value(_FINGERPRINT, id=newest) == arrival.blob.sha256:
         await tx.run(_DELIVERED_AGAIN, id=document)
         return Registered(Outcome.UNCHANGED, document)
+    if source.duplicates is Duplicates.REJECT:
+        await tx.run(_ONE_AT_A_TIME, fingerprint=_lock_of(source.id, arrival.blob.sha256))
     twin = await tx.value(_TWIN, source=source.id, id=document, fingerprint=arrival.blob.sha256)
     if twin and source.duplicates is Duplicates.REJECT:
         await tx.run(_FORGET_NEW, id=document)
@@ -156,8 +162,16 @@ async def _adopt(tx: Transaction, source: Source, arrival: Arrival, twin: Docume
         size=arrival.blob.size,
     )
     await tx.run(_ADOPT, id=document, version=version, same_as=twin)
-    await jobs.enqueue(tx, JobKind.INGEST, version, owner=source.owner, cost=jobs.cost_of(arrival.blob.size))
     return version
+
+
+def _lock_of(source: SourceId, fingerprint: bytes) -> int:
+    return int.from_bytes(sha256(source.bytes + fingerprint).digest()[:8], signed=True)
+
+
+async def demand(tx: Transaction, source: Source, version: VersionId, size: int) -> None:
+    """The version's job. Asked for last in a transaction: it holds the tenant's place in the queue until the commit."""
+    await jobs.enqueue(tx, JobKind.INGEST, version, owner=source.owner, cost=jobs.cost_of(size))
 
 
 async def lock(tx: Transaction, document: DocumentId) -> None:
@@ -181,15 +195,22 @@ async def load(tx: Transaction, version: VersionId) -> Version | None:
 
 @dataclass(frozen=True, slots=True)
 class LiveTwin:
-    """Another document of the same source whose live version has the same bytes."""
+    """Another document of the same source whose live version has the same bytes, read as the same type."""
 
     version: VersionId
     title: str
+    key: str
 
 
 async def live_twin(tx: Transaction, version: Version) -> LiveTwin | None:
-    row = await tx.row(_LIVE_TWIN, source=version.source, document=version.document, fingerprint=version.fingerprint)
-    return LiveTwin(VersionId(row["id"]), row["title"]) if row else None
+    row = await tx.row(
+        _LIVE_TWIN,
+        source=version.source,
+        document=version.document,
+        fingerprint=version.fingerprint,
+        media_type=version.media_type,
+    )
+    return LiveTwin(VersionId(row["id"]), row["title"], row["key"]) if row else None
 
 
 async def enter_stage(tx: Transaction, claim: Claim, stage: Stage) -> None:

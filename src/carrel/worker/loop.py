@@ -11,6 +11,7 @@ from carrel.domain.errors import Refusal, Unavailable
 from carrel.domain.jobs import Claim, JobKind
 from carrel.ingest.desk import Desk, LeaseLost
 from carrel.ingest.pipeline import Work
+from carrel.worker.floor import Floor
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +32,7 @@ class Worker:
         self._lease = lease
         self._wake = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
+        self._floor = Floor()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; then no new job is claimed, and those in hand are finished."""
@@ -83,16 +85,17 @@ class Worker:
             log.info("job.lost", kind=claim.kind, subject=str(claim.subject))
         except Refusal as refusal:
             await self._settle(work, refusal)
-        except Exception:
-            log.exception("job.broke", kind=claim.kind, subject=str(claim.subject), stage=work.stage)
-            await self._settle(work, Unavailable("Something went wrong inside the worker.", code="internal_error"))
+        except Exception:  # also what a job does whose rows went away under it: that is no mistake of ours
+            if await self._settle(work, Unavailable("Something went wrong inside the worker.", code="internal_error")):
+                log.exception("job.broke", kind=claim.kind, subject=str(claim.subject), stage=work.stage)
 
     async def _attempt(self, work: Work) -> None:
-        self._desk.refuse_poison(work)
         try:
             async with asyncio.TaskGroup() as group:
                 heart = group.create_task(self._beat(work))
-                await self._tasks[work.claim.kind](work)
+                async with self._floor.entered(alone=work.claim.orphaned):
+                    await self._desk.begin(work)
+                    await self._tasks[work.claim.kind](work)
                 heart.cancel()
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from None
@@ -106,13 +109,16 @@ class Worker:
             except Unavailable as problem:
                 log.warning("job.silent", subject=str(work.claim.subject), problem=problem.detail)
 
-    async def _settle(self, work: Work, refusal: Refusal) -> None:
+    async def _settle(self, work: Work, refusal: Refusal) -> bool:
+        """Whether the job was still ours."""
         try:
             await self._desk.settle(work, refusal)
         except LeaseLost:
             log.info("job.lost", kind=work.claim.kind, subject=str(work.claim.subject))
+            return False
         except Refusal as problem:
             log.warning("job.unsettled", subject=str(work.claim.subject), problem=problem.detail)
+        return True
 
 
 async def _first(*events: asyncio.Event, seconds: float) -> None:

@@ -58,7 +58,9 @@ class LocalBlobs:
 
 
 def _create(part: Path) -> BinaryIO:
-    part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not part.parent.is_dir():
+        part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sync_folder(part.parent.parent)
     return part.open("xb")
 
 
@@ -87,8 +89,12 @@ def _sync(file: BinaryIO) -> None:
 def _settle(part: Path, whole: Path) -> None:
     """Only after the rename has reached the disk would the bytes survive a power cut under their name."""
     part.rename(whole)
-    folder = os.open(whole.parent, os.O_RDONLY)
+    _sync_folder(whole.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

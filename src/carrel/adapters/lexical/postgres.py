@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pgvector import SparseVector
 
-from carrel.domain.access import TenantGrant
+from carrel.domain.access import TenantGrant, within
 from carrel.domain.answers import Hit
 from carrel.domain.ids import ChunkId, GenerationId, SourceId, TenantId, VersionId
 from carrel.domain.text import Term
@@ -106,6 +106,7 @@ class _TenantWords:
         self._cache = cache
 
     async def put(self, entries: Sequence[LexicalEntry]) -> None:
+        entries = list({entry.chunk: entry for entry in entries}.values())
         async with self._database.transaction(self._grant) as tx:
             generation = await _generation(tx)
             await tx.run(
@@ -128,7 +129,7 @@ class _TenantWords:
                 _SEARCH,
                 generation=generation,
                 question=question_vector(weighed),
-                allowed=list(sources),
+                allowed=list(within(self._grant, sources)),
                 most=limit,
             )
         hits = [Hit(ChunkId(row["chunk_id"]), row["score"]) for row in rows]

@@ -16,6 +16,12 @@ _DECORATION: Final = re.compile(r"^[\s>#*+|\-]+|[\s|]+$")
 _MOST: Final = 3
 _SHORTEST: Final = 12
 _WORTHWHILE: Final = 0.6
+_FRAGMENT: Final = 0.7
+_ASKS_FOR_A_NUMBER: Final = re.compile(
+    r"\b(when|how (many|much|long|often|far|old)|(what|which) (port|number|date|day|time|version))\b", re.IGNORECASE
+)
+_NUMBER: Final = 1.3
+_ENDS: Final = (".", "!", "?", ":", "`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,8 @@ class Extractive:
 
     async def write(self, prompt: Prompt) -> AsyncIterator[Draft]:
         asked = frozenset(term.stem for term in self._analyzer.words(prompt.question))
-        chosen = _choose(self._sentences(prompt.evidence), asked)
+        wants_number = bool(_ASKS_FOR_A_NUMBER.search(prompt.question))
+        chosen = _choose(self._sentences(prompt.evidence), asked, wants_number=wants_number)
         for place, sentence in enumerate(chosen):
             yield Draft(("" if place == 0 else " ") + f"{sentence.text} [{sentence.n}]")
         words = sum(len(passage.text.split()) for passage in prompt.evidence)
@@ -44,7 +51,8 @@ class Extractive:
     def _sentences(self, evidence: Sequence[Passage]) -> list[_Sentence]:
         found: dict[str, _Sentence] = {}
         for n, passage in enumerate(evidence, 1):
-            for place, text in enumerate(_split(passage.text)):
+            headings = {passage.title, *passage.heading_path}
+            for place, text in enumerate(piece for piece in _split(passage.text) if piece not in headings):
                 stems = frozenset(term.stem for term in self._analyzer.terms(text))
                 found.setdefault(text, _Sentence(text, n, stems, passage.confidence, place))
         return list(found.values())
@@ -55,10 +63,16 @@ def _split(text: str) -> list[str]:
     return [" ".join(piece.split()) for piece in pieces if len(piece) >= _SHORTEST]
 
 
-def _choose(sentences: Sequence[_Sentence], asked: frozenset[str]) -> list[_Sentence]:
+def _choose(sentences: Sequence[_Sentence], asked: frozenset[str], *, wants_number: bool) -> list[_Sentence]:
     """The best sentence, and those that come near it, in the order of the evidence."""
     weights = _weights(sentences, asked)
-    scored = sorted(((_score(sentence, asked, weights), sentence) for sentence in sentences), key=_by_score)
+    scored = sorted(
+        (
+            (_score(sentence, asked, weights) * _bonus(sentence, wanted=wants_number), sentence)
+            for sentence in sentences
+        ),
+        key=_by_score,
+    )
     if not scored:
         return []
     best = scored[0][0]
@@ -75,7 +89,12 @@ def _weights(sentences: Sequence[_Sentence], asked: frozenset[str]) -> dict[str,
 def _score(sentence: _Sentence, asked: frozenset[str], weights: dict[str, float]) -> float:
     held = sum(weights[stem] for stem in sentence.stems & asked)
     length = 1 + math.log(1 + len(sentence.stems) / 24)
-    return held * (0.5 + sentence.prior) / length
+    whole = 1.0 if sentence.text.endswith(_ENDS) else _FRAGMENT
+    return held * whole * (0.5 + sentence.prior) / length
+
+
+def _bonus(sentence: _Sentence, *, wanted: bool) -> float:
+    return _NUMBER if wanted and any(character.isdigit() for character in sentence.text) else 1.0
 
 
 def _by_score(scored: tuple[float, _Sentence]) -> tuple[float, int, int]:

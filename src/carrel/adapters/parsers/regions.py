@@ -13,6 +13,7 @@ BREAKING = frozenset({
     "option", "p", "pre", "search", "section", "summary", "table", "tr",
 })  # fmt: skip
 _SPACES = re.compile(r"[ \t\n\r\f]+")
+_DEEPEST = 9  # indenting for every level would let 100,000 lists in each other write gigabytes
 _CELLS = frozenset({"td", "th"})
 
 
@@ -74,7 +75,7 @@ class ListRegion:
             self._words.append("\n")
 
     def _mark(self) -> str:
-        indent = "\n" + "  " * (len(self._numbers) - 1)
+        indent = "\n" + "  " * min(len(self._numbers) - 1, _DEEPEST)
         number = self._numbers[-1]
         if number is None:
             return f"{indent}- "

@@ -28,10 +28,11 @@ class _Program(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Walls:
-    """`uid` is the user of the forks where it is not ours; `filter` the seccomp program where the kernel takes one."""
+    """`uid` is the forks' user unless it is the `server`'s; `filter` the seccomp program where the kernel takes one."""
 
     memory: int
     seconds: float
+    server: int
     uid: int | None
     filter: bytes | None
     network: bool
@@ -89,7 +90,7 @@ class Walls:
     def _user(self) -> str:
         if self.uid is not None:
             return f"Parsers run as the user {self.uid}, who owns nothing."
-        return f"Parsers run as the server's own user {os.getuid()}; only a server that starts as root can change that."
+        return f"Parsers run as the server's own user {self.server}; only a server that starts as root can change that."
 
 
 def build(memory: int, seconds: float) -> Walls:
@@ -97,9 +98,9 @@ def build(memory: int, seconds: float) -> Walls:
 
     Raises OSError when not even the least of them stands.
     """
-    root = os.geteuid() == 0
+    server, root = os.getuid(), os.geteuid() == 0  # asked now: a new user namespace has other numbers
     network = _leave_network(root=root)
-    most = Walls(memory, seconds, _NOBODY if root else None, seccomp.program(), network)
+    most = Walls(memory, seconds, server, _NOBODY if root else None, seccomp.program(), network)
     for walls in _weaker(most):
         if _stands(walls):
             return walls

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from carrel.domain.access import TenantGrant
+from carrel.domain.access import TenantGrant, within
 from carrel.domain.answers import Hit
 from carrel.domain.ids import ChunkId, SourceId, TenantId, VersionId
 from carrel.ports.embedder import Vector
@@ -19,12 +19,13 @@ class MemoryIndexes:
         self._tenants: dict[TenantId, dict[ChunkId, DenseEntry]] = {}
 
     def of(self, grant: TenantGrant) -> TenantVectors:
-        return _TenantVectors(self._tenants.setdefault(grant.tenant, {}))
+        return _TenantVectors(self._tenants.setdefault(grant.tenant, {}), grant)
 
 
 class _TenantVectors:
-    def __init__(self, entries: dict[ChunkId, DenseEntry]) -> None:
+    def __init__(self, entries: dict[ChunkId, DenseEntry], grant: TenantGrant) -> None:
         self._entries = entries
+        self._grant = grant
 
     async def put(self, entries: Sequence[DenseEntry]) -> None:
         self._entries.update({entry.chunk: entry for entry in entries})
@@ -39,7 +40,8 @@ class _TenantVectors:
         return len(found)
 
     async def nearest(self, vector: Vector, *, sources: frozenset[SourceId], limit: int) -> list[Hit]:
-        allowed = [entry for entry in self._entries.values() if entry.source in sources]
+        readable = within(self._grant, sources)
+        allowed = [entry for entry in self._entries.values() if entry.source in readable]
         if not allowed:
             return []
         scores = np.stack([entry.vector for entry in allowed]) @ vector

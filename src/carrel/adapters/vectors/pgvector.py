@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from pgvector import HalfVector
 
-from carrel.domain.access import TenantGrant
+from carrel.domain.access import TenantGrant, within
 from carrel.domain.answers import Hit
 from carrel.domain.ids import ChunkId, GenerationId, SourceId, VersionId
 from carrel.ports.embedder import Vector
@@ -35,6 +35,7 @@ class _TenantVectors:
         self._grant = grant
 
     async def put(self, entries: Sequence[DenseEntry]) -> None:
+        entries = list({entry.chunk: entry for entry in entries}.values())
         async with self._database.transaction(self._grant) as tx:
             await tx.run(
                 _PUT,
@@ -63,7 +64,7 @@ class _TenantVectors:
                 _SEARCH,
                 generation=await _generation(tx),
                 question=_half(vector),
-                allowed=list(sources),
+                allowed=list(within(self._grant, sources)),
                 most=limit,
             )
         return [Hit(ChunkId(row["chunk_id"]), row["score"]) for row in rows]

@@ -1,0 +1,45 @@
+"""The ASGI application: the routes, each with its guard, inside one envelope."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.metadata import version
+from typing import Any, Final
+
+from fastapi import FastAPI
+from starlette.routing import BaseRoute
+
+from carrel.api import openapi, problems
+from carrel.api.envelope import Envelope
+from carrel.api.routes import asking, bots, description, documents, health, keys, sources, tenants, uploads
+from carrel.api.security import demand_guards
+from carrel.api.state import Opening, lifespan
+
+ROUTES: Final[Sequence[BaseRoute]] = tuple(
+    route
+    for part in (health, tenants, keys, sources, bots, uploads, documents, asking, description)
+    for route in part.router.routes
+)
+
+
+def create_app(application: Opening, *, routes: Sequence[BaseRoute] = ROUTES) -> FastAPI:
+    """`application` is opened when the server starts and closed when it stops.
+
+    Raises UnguardedRouteError when a route could be called without a declared permission.
+    """
+    demand_guards(routes)
+    app = FastAPI(
+        routes=list(routes),
+        lifespan=lifespan(application),
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    problems.handle(app)
+    app.add_middleware(Envelope)
+    app.openapi = _described(routes)  # type: ignore[method-assign]
+    return app
+
+
+def _described(routes: Sequence[BaseRoute]) -> Callable[[], dict[str, Any]]:
+    return cache(lambda: openapi.describe(routes, version("carrel")))

@@ -1,0 +1,75 @@
+"""Bots over the wire."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from carrel.api.schemas.types import Asked, Attributes, Identifiers, Listing, Name, Text
+from carrel.domain.ids import SourceId
+from carrel.domain.library import AttributeValue, Bot
+from carrel.library.bots import BotChange as Change
+from carrel.library.bots import NewBot as BotWish
+
+Instructions = Annotated[Text, Field(max_length=8000)]
+
+
+class NewBot(Asked):
+    name: Name
+    source_ids: Annotated[Identifiers, Field(description="The bot reads these sources and no other.")]
+    instructions: Instructions = ""
+    model: Name | None = None
+    retrieval: Attributes = Field(default_factory=dict)
+
+    def wish(self) -> BotWish:
+        return BotWish(
+            name=self.name,
+            sources=frozenset(map(SourceId, self.source_ids)),
+            instructions=self.instructions,
+            model=self.model,
+            retrieval=self.retrieval,
+        )
+
+
+class BotChange(Asked):
+    """What is absent or null stays as it is."""
+
+    name: Name | None = None
+    source_ids: Identifiers | None = None
+    instructions: Instructions | None = None
+    retrieval: Attributes | None = None
+
+    def wish(self) -> Change:
+        return Change(
+            name=self.name,
+            sources=None if self.source_ids is None else frozenset(map(SourceId, self.source_ids)),
+            instructions=self.instructions,
+            retrieval=self.retrieval,
+        )
+
+
+class BotView(BaseModel):
+    id: UUID
+    name: str
+    source_ids: list[UUID]
+    instructions: str
+    model: str | None
+    retrieval: dict[str, AttributeValue]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, bot: Bot) -> "BotView":
+        return cls(
+            id=bot.id,
+            name=bot.name,
+            source_ids=sorted(bot.sources),
+            instructions=bot.instructions,
+            model=bot.model,
+            retrieval=dict(bot.retrieval),
+            created_at=bot.created_at,
+        )
+
+
+class BotList(Listing[BotView]):
+    pass

@@ -1,0 +1,32 @@
+"""The running application, as the routes reach it."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request
+
+from carrel.wiring import Application
+
+Opening = Callable[[], AbstractAsyncContextManager[Application]]
+
+
+def application_of(request: Request) -> Application:
+    application = request.app.state.application
+    assert isinstance(application, Application)
+    return application
+
+
+App = Annotated[Application, Depends(application_of)]
+
+
+def lifespan(opening: Opening) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """The application is open as long as the server runs."""
+
+    @asynccontextmanager
+    async def span(app: FastAPI) -> AsyncIterator[None]:
+        async with opening() as application:
+            app.state.application = application
+            yield
+
+    return span

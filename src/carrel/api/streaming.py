@@ -1,0 +1,76 @@
+"""Answers as server-sent events: `evidence`, then `delta` after `delta`, then `done`, or `error` with a problem."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Self, assert_never
+
+from pydantic import BaseModel
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from carrel.api.problems import Problem, internal, problem_of
+from carrel.api.schemas.answers import ChatAnswer, HitView
+from carrel.ask.answer import Delta
+from carrel.ask.pipeline import Done, Event, Evidence
+from carrel.domain.errors import Refusal
+
+
+class EvidenceEvent(BaseModel):
+    evidence: list[HitView]
+
+
+class DeltaEvent(BaseModel):
+    text: str
+
+
+class EventStream(StreamingResponse):
+    """The first event is there before the response begins, so what refuses at once keeps its own status."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, first: Event, events: AsyncGenerator[Event]) -> None:
+        super().__init__(_frames(first, events), headers={"X-Accel-Buffering": "no"})
+        self._events = events
+
+    @classmethod
+    async def begin(cls, events: AsyncGenerator[Event]) -> Self:
+        """Raises what the first event raises."""
+        return cls(await anext(events), events)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A client that leaves ends the work."""
+        async with aclosing(self._events):
+            await super().__call__(scope, receive, send)
+
+
+async def _frames(first: Event, events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
+    yield _event(first)
+    try:
+        async for event in events:
+            yield _event(event)
+    except Refusal as refusal:
+        yield _failed(problem_of(refusal))
+    except Exception:
+        yield _failed(internal())
+        raise
+
+
+def _event(event: Event) -> bytes:
+    match event:
+        case Evidence(passages):
+            return _frame("evidence", EvidenceEvent(evidence=[HitView.of(passage) for passage in passages]))
+        case Delta(text):
+            return _frame("delta", DeltaEvent(text=text))
+        case Done(remembered):
+            return _frame("done", ChatAnswer.of(remembered))
+        case _:
+            assert_never(event)
+
+
+def _failed(problem: Problem) -> bytes:
+    return _frame("error", problem)
+
+
+def _frame(name: str, data: BaseModel) -> bytes:
+    """JSON in one line: it holds no line break, so one `data:` is enough."""
+    return f"event: {name}\ndata: {data.model_dump_json()}\n\n".encode()

@@ -1,0 +1,87 @@
+"""`carrel search` and `carrel ask`: passages, and answers with citations."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from carrel.cli import find, shapes
+from carrel.cli.options import Bot, Json, Sources, Tenant
+from carrel.cli.rooms import in_application
+from carrel.cli.terminal import REFUSED, say
+from carrel.domain.access import Principal
+from carrel.domain.answers import AnswerStatus, Remembered
+from carrel.domain.ids import BotId, SourceId
+
+if TYPE_CHECKING:
+    from carrel.ask.pipeline import Found
+    from carrel.wiring import Application
+
+app = typer.Typer()
+
+
+@app.command(epilog='Example: carrel search "payment service port" --tenant forgecraft --limit 5')
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    tenant: Tenant,
+    bot: Bot = None,
+    source: Sources = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="The most passages to show.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Show the passages that lie nearest. Finding none is no failure: exit 0."""
+    from carrel.cli.passages import readable_hits
+
+    found = in_application(lambda carrel: _search(carrel, tenant, query, names=(bot, source), limit=limit))
+    say(shapes.hits(found), readable_hits(found), as_json=as_json)
+
+
+@app.command(epilog='Example: carrel ask "Which port does the payment service listen on?" --tenant forgecraft')
+def ask(
+    question: Annotated[str, typer.Argument(help="The question, in plain language.")],
+    tenant: Tenant,
+    bot: Bot = None,
+    source: Sources = None,
+    as_json: Json = False,
+) -> None:
+    """Answer from the organisation's documents, with citations.
+
+    Exit 0: answered (also when the model failed and the passages stand in for it).
+    Exit 1: refused, because the documents hold no answer; the guidance says how to ask better.
+    """
+    from carrel.cli.passages import readable_answer
+
+    remembered = in_application(lambda carrel: _ask(carrel, tenant, question, names=(bot, source)))
+    say(shapes.answer(remembered), readable_answer(remembered.answer), as_json=as_json)
+    if remembered.answer.status is AnswerStatus.REFUSED:
+        raise typer.Exit(REFUSED)
+
+
+Names = tuple[str | None, list[str] | None]
+
+
+async def _search(carrel: "Application", tenant: str, query: str, *, names: Names, limit: int) -> "Found":
+    from carrel.ask.pipeline import SearchWish
+
+    who = await find.member(carrel, tenant)
+    bot, sources = await _scope(carrel, who, names)
+    return await carrel.asking.search(who, SearchWish(query, bot=bot, sources=sources, limit=limit))
+
+
+async def _ask(carrel: "Application", tenant: str, question: str, *, names: Names) -> Remembered:
+    from carrel.ask.pipeline import ChatWish, Done
+
+    who = await find.member(carrel, tenant)
+    bot, sources = await _scope(carrel, who, names)
+    allowed = await carrel.asking.allow(who, ChatWish(question, bot=bot, sources=sources))
+    events = [event async for event in carrel.asking.chat(allowed)]
+    last = events[-1]
+    assert isinstance(last, Done)
+    return last.remembered
+
+
+async def _scope(
+    carrel: "Application", who: Principal, names: Names
+) -> tuple[BotId | None, frozenset[SourceId] | None]:
+    bot, sources = names
+    chosen = (await find.bot(carrel, who, bot)).id if bot else None
+    return chosen, await find.sources(carrel, who, sources)

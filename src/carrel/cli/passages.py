@@ -1,0 +1,66 @@
+"""Passages and answers as people read them at a terminal."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from carrel.cli.terminal import plain
+from carrel.domain.answers import Answer, AnswerStatus, Citation, Passage
+
+if TYPE_CHECKING:
+    from carrel.ask.pipeline import Found
+
+_EXCERPT: Final = 400
+_INDENT: Final = (0, 0, 0, 4)
+
+
+def readable_hits(found: "Found") -> RenderableType:
+    """Numbered passages: where each stands, how good it is, and how it begins."""
+    if not found.hits:
+        return Text("Nothing was found.")
+    parts = [_hit(number, passage) for number, passage in enumerate(found.hits, 1)]
+    return Group(*parts, Text(f"{len(found.hits)} passages in {found.took_ms:.0f} ms", style="dim"))
+
+
+def readable_answer(answer: Answer) -> RenderableType:
+    """The answer and what it cites; or the refusal and how to ask better."""
+    parts: list[RenderableType] = [Text(plain(answer.text)), Text()]
+    if answer.status is AnswerStatus.REFUSED:
+        return Group(Text(plain(answer.text), style="bold"), Text(), *_guidance(answer.guidance))
+    parts.extend(_citation(citation) for citation in answer.citations)
+    return Group(*parts, *_guidance(answer.guidance))
+
+
+def place_of(passage: Passage) -> Text:
+    """`Title > Heading, page 3`."""
+    headings = [heading for heading in passage.heading_path if heading != passage.title]
+    page = f", page {passage.page}" if passage.page is not None else ""
+    place = Text(plain(passage.title), style="bold")
+    return place.append(plain("".join(f" > {heading}" for heading in headings) + page), style="not bold")
+
+
+def shortened(text: str, most: int = _EXCERPT) -> str:
+    """On one line, cut between words."""
+    line = " ".join(plain(text).split())
+    return line if len(line) <= most else line[:most].rsplit(" ", 1)[0] + " …"
+
+
+def _hit(number: int, passage: Passage) -> RenderableType:
+    head = Text(f"{number:>2}. ").append(place_of(passage))
+    value = f"{plain(passage.key)}   score {passage.score:.3f}   confidence {passage.confidence:.2f}"
+    body = Group(Text(value, style="dim"), Text(shortened(passage.text)), Text())
+    return Group(head, Padding(body, _INDENT))
+
+
+def _citation(citation: Citation) -> RenderableType:
+    head = Text(f"[{citation.n}] ").append(place_of(citation.passage))
+    body = Group(Text(plain(citation.passage.key), style="dim"), Text(shortened(citation.excerpt)), Text())
+    return Group(head, Padding(body, _INDENT))
+
+
+def _guidance(lines: Sequence[str]) -> Iterator[RenderableType]:
+    for line in lines:
+        yield Text(f"- {plain(line)}")

@@ -1,0 +1,202 @@
+"""The light process above the API and the worker: starts them, starts them again, stops them in order.
+
+`carrel serve` becomes this process by exec, so it imports next to nothing: it idles at a tenth of its children's size.
+The port is bound before and handed to each API process in turn, so a request that comes between two of them waits.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from carrel.cli import children
+
+_FAREWELL: Final = 40.0  # seconds from the first signal to the last resort; the API gives its requests 30
+_STEADY: Final = 60.0  # a child that lived this long may be started again at once
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
+_LOOK: Final = 1.0
+_NICENESS: Final = 10
+_STOP: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_KNOCK: Final = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+
+class Plan:
+    """What to run. `guest` is a module with arguments that runs once when the API answers; `stay`: then serve on."""
+
+    def __init__(
+        self, *, listener: int, url: str, worker: bool, guest: tuple[str, ...] = (), stay: bool = True, tell: bool = False
+    ) -> None:
+        self.listener, self.url, self.worker = listener, url, worker
+        self.guest, self.stay, self.tell = tuple(guest), stay, tell
+
+    def text(self) -> str:
+        return json.dumps(vars(self))
+
+
+class Child:
+    """One process that should always live; after a crash it comes back, later each time."""
+
+    def __init__(self, name: str, launch: Callable[[], subprocess.Popen[bytes]]) -> None:
+        self.name, self._launch = name, launch
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pause, self._began = _FIRST_PAUSE, 0.0
+        self._due: float | None = None
+
+    @property
+    def lives(self) -> bool:
+        return self._process is not None
+
+    def start(self) -> None:
+        self._due, self._began = None, time.monotonic()
+        self._process = self._launch()
+
+    def start_if_due(self) -> None:
+        if self._due is not None and time.monotonic() >= self._due:
+            self.start()
+
+    def ended(self) -> int | None:
+        """The exit code, once; then it is due again after a pause."""
+        code = None if self._process is None else self._process.poll()
+        if code is None:
+            return None
+        self._process, now = None, time.monotonic()
+        self._pause = _FIRST_PAUSE if now - self._began > _STEADY else self._pause
+        self._due, self._pause = now + self._pause, min(self._pause * 2, _LONGEST_PAUSE)
+        return code
+
+    def signal(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
+
+class Supervisor:
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._listener = socket.socket(fileno=plan.listener)
+        self._api = Child("The API", self._launch_api)
+        self._worker = Child("The worker", lambda: children.start("carrel.worker", niceness=_NICENESS))
+        self._guest = Child("The guest", lambda: children.start(*plan.guest))
+        self._knock: socket.socket | None = None
+        self._ready = False
+        self._asked = 0
+        self._wake = self._hear_signals()
+
+    def run(self) -> int:
+        """The exit code: 0 after a stop that was asked for, else that of what failed."""
+        try:
+            return self._serve()
+        finally:
+            self._stop()
+
+    def _serve(self) -> int:
+        self._api.start()
+        self._knock = self._knocked()
+        while not self._asked:
+            self._sleep(_LOOK)
+            self._listen_at_the_door()
+            code = self._tend()
+            if code is not None:
+                return code
+        return 0
+
+    def _tend(self) -> int | None:
+        """Bring back what died. An exit code when there is nothing to go on with."""
+        if (code := self._api.ended()) is not None:
+            if not self._ready:  # it has said why
+                return max(code, 1)
+            _note(f"The API ended ({_how(code)}) and is started again.")
+        if (code := self._worker.ended()) is not None:
+            _note(f"The worker ended ({_how(code)}) and is started again.")
+        if (code := self._guest.ended()) is not None and not self._plan.stay:
+            return code if code >= 0 else 1
+        self._api.start_if_due()
+        self._worker.start_if_due()
+        return None
+
+    def _listen_at_the_door(self) -> None:
+        """A request for /health/live waits in the port's queue until an API process takes it."""
+        if self._knock is None or not select.select([self._knock], [], [], 0)[0]:
+            return
+        with contextlib.suppress(OSError), self._knock:
+            self._ready = b" 200 " in self._knock.recv(64)
+        self._knock = None if self._ready else self._knocked()
+        if self._ready:
+            self._welcome()
+
+    def _welcome(self) -> None:
+        _note(f"Carrel serves on {self._plan.url}")
+        if self._plan.tell:
+            print(json.dumps({"url": self._plan.url, "pid": os.getpid()}), flush=True)
+        if self._plan.worker:
+            self._worker.start()
+        if self._plan.guest:
+            self._guest.start()
+
+    def _knocked(self) -> socket.socket:
+        host, port = self._listener.getsockname()[:2]
+        door = socket.create_connection(({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port), timeout=5)  # noqa: S104 - the host that we listen on
+        door.sendall(_KNOCK)
+        return door
+
+    def _launch_api(self) -> subprocess.Popen[bytes]:
+        arguments = ("--listener", str(self._plan.listener), "--url", self._plan.url)
+        return children.start("carrel.api", *arguments, keep=[self._plan.listener])
+
+    def _hear_signals(self) -> int:
+        """The end of a pipe that becomes readable at each signal, also when a child ends."""
+        heard, written = os.pipe()
+        os.set_blocking(heard, False)
+        os.set_blocking(written, False)
+        for number in _STOP:
+            signal.signal(number, self._count)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+        return heard
+
+    def _count(self, *_: object) -> None:
+        self._asked += 1
+
+    def _sleep(self, seconds: float) -> None:
+        waiting = [self._wake] if self._knock is None else [self._wake, self._knock]
+        select.select(waiting, [], [], seconds)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, 4096)
+
+    def _stop(self) -> None:
+        """No new request; those that run and the documents in hand are finished, unless we are asked twice."""
+        self._listener.close()
+        everybody = (self._guest, self._api, self._worker)
+        for child in everybody:
+            child.signal(signal.SIGTERM)
+        deadline, before = time.monotonic() + _FAREWELL, self._asked
+        while any(child.lives for child in everybody):
+            for child in everybody:
+                child.ended()
+            if time.monotonic() > deadline or self._asked > max(before, 1):
+                for child in everybody:
+                    child.signal(signal.SIGKILL)
+            self._sleep(0.1)
+
+
+def _how(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"code {code}"
+
+
+def _note(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    given: dict[str, Any] = json.loads(sys.argv[1])
+    sys.exit(Supervisor(Plan(**given)).run())
+
+
+if __name__ == "__main__":
+    main()

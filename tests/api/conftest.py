@@ -1,0 +1,53 @@
+"""The HTTP door in front of the running Carrel, and callers who hold a key."""
+
+from collections.abc import AsyncIterator
+from contextlib import nullcontext
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from api.callers import Caller, CallerMaker
+from carrel.api.app import create_app
+from support.stand import Stand
+from support.tenants import a_tenant
+
+
+@pytest.fixture(scope="session")
+async def door(carrel: Stand) -> AsyncIterator[FastAPI]:
+    app = create_app(lambda: nullcontext(carrel.app))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture(scope="session")
+async def client(door: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    transport = httpx2.ASGITransport(door)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://carrel.test", timeout=90) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def nobody(client: httpx2.AsyncClient) -> Caller:
+    return Caller(client)
+
+
+@pytest.fixture
+def an_operator(client: httpx2.AsyncClient, operator: str) -> Caller:
+    return Caller(client, operator)
+
+
+@pytest.fixture
+def a_caller(carrel: Stand, client: httpx2.AsyncClient) -> CallerMaker:
+    """A caller of a new tenant, or of `of`'s; without scopes the key has all four."""
+
+    async def make(*scopes: str, of: Caller | None = None) -> Caller:
+        tenant = of.tenant if of and of.tenant else await a_tenant(carrel.app)
+        return Caller(client, await tenant.key(*scopes), tenant)
+
+    return make
+
+
+@pytest.fixture
+async def owner(a_caller: CallerMaker) -> Caller:
+    return await a_caller()

@@ -1,0 +1,291 @@
+"""The walls as the catalogue shows them: every way in which a migration could leave one open, as a sentence.
+
+`problems` is empty for a database whose walls stand. What is allowed is written here a second time, by hand.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Final
+
+import asyncpg
+
+from carrel.store import schema
+from carrel.store.catalogue import PLATFORM_TABLES
+from support.raw import Raw
+
+TENANT: Final = "(NULLIF(current_setting('carrel.tenant'::text, true), ''::text))::uuid"
+USER: Final = "(NULLIF(current_setting('carrel.user'::text, true), ''::text))::uuid"
+OF_TENANT: Final = f"(tenant_id = {TENANT})"
+OF_PLATFORM: Final = "(current_setting('carrel.platform'::text, true) = 'on'::text)"
+
+SERVED: Final = {
+    "api_keys",
+    "bot_sources",
+    "bots",
+    "chats",
+    "chunks",
+    "citations",
+    "document_versions",
+    "documents",
+    "erasure_receipts",
+    "generations",
+    "idempotency_keys",
+    "jobs",
+    "messages",
+    "sources",
+}
+OWNED: Final = {"chats", "chunks", "document_versions", "documents", "messages", "sources"}
+OF_A_SOURCE: Final = {"bot_sources", "chunks", "document_versions", "documents", "sources"}
+INDEX: Final = {"dense_entries_384", "lexical_entries", "lexical_profiles", "lexical_stats"}
+
+DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
+    "auth": {
+        "operator_keys": "SELECT(expires_at, id, last_used_at, mac, revoked_at)",
+        "api_keys": "SELECT(bot_ids, expires_at, id, last_used_at, mac, revoked_at, scopes, source_ids, tenant_id)",
+        "tenants": "SELECT(id, status)",
+        "bot_sources": "SELECT(bot_id, source_id, tenant_id)",
+    },
+    "index": dict.fromkeys(INDEX, "DELETE INSERT SELECT UPDATE"),
+    "jobs": {
+        "jobs": "INSERT SELECT UPDATE",
+        "job_turns": "INSERT SELECT UPDATE",
+        "tenants": "SELECT(id, status)",
+        "citations": "SELECT(document_id, message_id, tenant_id)",
+        "messages": "SELECT(id, status, tenant_id) UPDATE(answer, status)",
+    },
+}
+NEVER_CHANGED: Final = {"tenant_id", "id", "source_id", "owner_id", "document_id", "version_id", "mac", "scopes"}
+
+_OURS = "n.nspname = 'carrel'"
+_TABLES = "pg_class c join pg_namespace n on n.oid = c.relnamespace"
+_COLUMN = "(select a.attname from pg_attribute a where a.attrelid = {0} and a.attnum = {1})"
+
+# Each query names what is wrong; {app} is the serving role, {platform} the tables without a tenant.
+QUERIES: Final[Mapping[str, str]] = {
+    "has no tenant_id NOT NULL": f"""
+        select c.relname from {_TABLES} where {_OURS} and c.relkind in ('r', 'p') and c.relname <> all ({{platform}})
+          and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id'
+                          and a.attnotnull and a.atttypid = 'uuid'::regtype)""",
+    "has no forced row-level security": f"""
+        select c.relname from {_TABLES} where {_OURS} and c.relkind in ('r', 'p') and c.relname <> 'schema_version'
+          and not (c.relrowsecurity and c.relforcerowsecurity)""",
+    "is a unique index that does not begin with tenant_id": f"""
+        select i.indexrelid::regclass::text from pg_index i join {_TABLES} on c.oid = i.indrelid
+        where {_OURS} and c.relname <> all ({{platform}}) and (i.indisunique or i.indisexclusion)
+          and {_COLUMN.format("i.indrelid", "i.indkey[0]")} is distinct from 'tenant_id'""",
+    "is a foreign key that does not begin with tenant_id on both sides": f"""
+        select f.conname || ' on ' || c.relname from pg_constraint f join {_TABLES} on c.oid = f.conrelid
+        join pg_class p on p.oid = f.confrelid
+        where {_OURS} and f.contype = 'f' and not (
+            {_COLUMN.format("f.conrelid", "f.conkey[1]")} = 'tenant_id'
+            and ({_COLUMN.format("f.confrelid", "f.confkey[1]")} = 'tenant_id'
+                 or (p.relname = 'tenants' and {_COLUMN.format("f.confrelid", "f.confkey[1]")} = 'id'
+                     and cardinality(f.conkey) = 1)))""",
+    "is a policy for PUBLIC": f"""
+        select p.polname || ' on ' || c.relname from pg_policy p join {_TABLES} on c.oid = p.polrelid
+        where {_OURS} and 0 = any (p.polroles)""",
+    "is a view without security_invoker": f"""
+        select c.relname from {_TABLES} where {_OURS} and c.relkind = 'v'
+          and not coalesce(c.reloptions, '{{{{}}}}') && array['security_invoker=true', 'security_invoker=on']""",
+    "is a materialised view or a foreign table": f"""
+        select c.relname from {_TABLES} where {_OURS} and c.relkind in ('m', 'f')""",
+    "is a trigger": f"""
+        select t.tgname || ' on ' || c.relname from pg_trigger t join {_TABLES} on c.oid = t.tgrelid
+        where {_OURS} and not t.tgisinternal""",
+    "is a rule": f"""
+        select r.rulename || ' on ' || c.relname from pg_rewrite r join {_TABLES} on c.oid = r.ev_class
+        where {_OURS} and r.rulename <> '_RETURN'""",
+    "is an event trigger": "select evtname from pg_event_trigger",
+    "can be touched by PUBLIC": f"""
+        select c.relname from {_TABLES}, aclexplode(c.relacl) a where {_OURS} and a.grantee = 0
+        union select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where {_OURS} and has_function_privilege('public', p.oid, 'execute')""",
+    "is open to the serving role": f"""
+        select c.relname from {_TABLES} where {_OURS} and c.relkind in ('r', 'p')
+          and (c.relname = any ({{closed}}) or c.relispartition)
+          and (has_table_privilege({{app}}, c.oid, 'select, insert, update, delete, truncate, references, trigger')
+               or has_any_column_privilege({{app}}, c.oid, 'select, insert, update, references'))""",
+    "gives the serving role more than rows": f"""
+        select c.relname from {_TABLES} where {_OURS} and c.relkind in ('r', 'p')
+          and (has_table_privilege({{app}}, c.oid, 'truncate, references, trigger')
+               or has_table_privilege({{app}}, c.oid, 'select with grant option'))""",
+    "is a column that never changes, and the serving role may change it": f"""
+        select c.relname || '.' || a.attname from {_TABLES} join pg_attribute a on a.attrelid = c.oid
+        where {_OURS} and c.relkind in ('r', 'p') and a.attname = any ({{fixed}})
+          and has_column_privilege({{app}}, c.oid, a.attnum, 'update')""",
+    "is a schema in which the serving role can create": """
+        select n.nspname from pg_namespace n where has_schema_privilege({app}, n.oid, 'create')""",
+    "is a schema in which a definer role can create": """
+        select n.nspname || ' by ' || r.rolname from pg_namespace n, pg_roles r
+        where r.rolname = any ({definers}) and has_schema_privilege(r.oid, n.oid, 'create')""",
+    "is a database in which the serving role can create": """
+        select d.datname from pg_database d
+        where d.datname = current_database() and has_database_privilege({app}, d.oid, 'create, temporary')""",
+    "is a role that the serving role is a member of": """
+        select r.rolname from pg_roles r where r.rolname <> {app} and pg_has_role({app}, r.oid, 'member')""",
+    "is a serving or definer role with too much power": """
+        select r.rolname from pg_roles r
+        where (r.rolname = {app}
+               and (r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication))
+           or (r.rolname = any ({definers})
+               and (r.rolcanlogin or r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb))""",
+    "is owned by a definer or serving role": f"""
+        select c.relname from {_TABLES} where {_OURS}
+          and pg_get_userbyid(c.relowner) = any (array_append({{definers}}, {{app}}))""",
+}
+
+
+async def problems(connection: Raw) -> list[str]:
+    """Every wall that does not stand, as a sentence; the connection may be in a transaction that is rolled back."""
+    found = [sentence async for sentence in _queried(connection)]
+    found += [sentence async for sentence in _policies(connection)]
+    found += [sentence async for sentence in _functions(connection)]
+    found += [sentence async for sentence in _grants(connection)]
+    return found
+
+
+async def _roles(connection: Raw) -> tuple[str, dict[str, str]]:
+    database = await connection.fetchval("select current_database()")
+    return f"{database}_app", {name: f"{database}_{name}" for name in DEFINERS_MAY}
+
+
+async def _queried(connection: Raw) -> AsyncIterator[str]:
+    app, definers = await _roles(connection)
+    words = {
+        "app": f"'{app}'",
+        "definers": _array(definers.values()),
+        "platform": _array(PLATFORM_TABLES),
+        "closed": _array({*INDEX, "job_turns", "schema_version"}),
+        "fixed": _array(NEVER_CHANGED),
+    }
+    for sentence, query in QUERIES.items():
+        for row in await connection.fetch(query.format_map(words)):
+            yield f"{row[0]} {sentence}"
+
+
+async def _policies(connection: Raw) -> AsyncIterator[str]:
+    """Permissive policies are OR-ed, so one too many opens the table: each must be one of these."""
+    app, definers = await _roles(connection)
+    allowed = set(_allowed_policies(app, definers))
+    rows = await connection.fetch(
+        "select tablename, policyname, permissive, array_to_string(roles, ',') as roles, cmd, qual, with_check"
+        " from pg_policies where schemaname = 'carrel'"
+    )
+    present = {tuple(row) for row in rows}
+    for policy in sorted(present - allowed, key=str):
+        yield f"the policy {policy[1]} on {policy[0]} is not on the list: {policy}"
+    for policy in sorted(allowed - present, key=str):
+        yield f"the policy {policy[1]} on {policy[0]} is missing"
+
+
+def _allowed_policies(app: str, definers: Mapping[str, str]) -> list[tuple[str | None, ...]]:
+    served = [(table, "tenant", "PERMISSIVE", app, "ALL", OF_TENANT, OF_TENANT) for table in SERVED]
+    member = f'( SELECT {USER} AS "nullif")'
+    private = f"((owner_id IS NULL) OR (owner_id = {member}))"
+    owned = [(table, "owner", "RESTRICTIVE", app, "ALL", private, private) for table in OWNED]
+    of_sources = []
+    for table in OF_A_SOURCE:
+        rule = _source_rule("id" if table == "sources" else "source_id")
+        of_sources.append((table, "source", "RESTRICTIVE", app, "ALL", rule, rule))
+    platform = [(table, "platform", "PERMISSIVE", app, "ALL", OF_PLATFORM, OF_PLATFORM) for table in _PLATFORM]
+    own = [("tenants", "own", "PERMISSIVE", app, "SELECT", f"(id = {TENANT})", None)]
+    whole = [
+        (table, f"definer_{name}", "PERMISSIVE", definers[name], "ALL", "true", "true")
+        for name, tables in DEFINERS_MAY.items()
+        for table, rights in tables.items()
+        if "UPDATE" in rights
+    ]
+    readers = [
+        (table, f"definer_{name}", "PERMISSIVE", definers[name], "SELECT", "true", None)
+        for name, tables in DEFINERS_MAY.items()
+        for table, rights in tables.items()
+        if "UPDATE" not in rights
+    ]
+    return [*served, *owned, *of_sources, *platform, *own, *whole, *readers]
+
+
+_PLATFORM: Final = ("tenants", "operator_keys")
+
+
+def _source_rule(column: str) -> str:
+    setting = "current_setting('carrel.sources'::text, true)"
+    every = f"(( SELECT {setting} AS current_setting) = '*'::text)"
+    parts = f"(string_to_array(NULLIF(NULLIF({setting}, ''::text), '*'::text), ','::text))::uuid[]"
+    listed = f"({column} = ANY (( SELECT {parts} AS string_to_array)::uuid[]))"
+    return f"({every} OR {listed})"
+
+
+async def _functions(connection: Raw) -> AsyncIterator[str]:
+    """Functions with more rights than their caller: those of functions.sql, as they stand there, and no other."""
+    database = await connection.fetchval("select current_database()")
+    rows = await connection.fetch("""
+        select p.proname, p.prosrc, p.proconfig, p.proargnames, pg_get_userbyid(p.proowner) as owner
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where p.prosecdef and n.nspname not in ('pg_catalog', 'information_schema')
+    """)
+    written = {function.name: function for function in schema.functions()}
+    present = Counter(row["proname"] for row in rows)
+    for name in sorted(written):
+        if present[name] != 1:
+            yield f"the definer function {name} exists {present[name]} times"
+    for row in rows:
+        for fault in _faults(row, written.get(row["proname"]), database):
+            yield f"the definer function {row['proname']} {fault}"
+
+
+def _faults(row: asyncpg.Record, function: schema.Function | None, database: str) -> Iterator[str]:
+    if function is None:
+        yield "stands in no list"
+        return
+    if row["prosrc"] != function.sql.split("$$")[1]:
+        yield "is not what functions.sql says"
+    if row["owner"] != f"{database}_{function.owner}":
+        yield f"belongs to {row['owner']}"
+    path = re.search(r"set search_path = (.+? pg_temp) as \$\$", function.sql)
+    if path is None or row["proconfig"] != [f"search_path={path[1]}"]:
+        yield "has no fixed search_path"
+    if any("tenant" in argument for argument in _arguments(function.sql)):
+        yield "takes a tenant"
+
+
+def _arguments(sql: str) -> list[str]:
+    """Of the function itself, not of the table that it returns."""
+    inside = sql.split("(", 1)[1].split(")\nreturns", 1)[0]
+    return [argument.split()[0] for argument in inside.split(",") if argument.strip()]
+
+
+async def _grants(connection: Raw) -> AsyncIterator[str]:
+    """What the owners of the definer functions may touch: the least that their functions need."""
+    _, definers = await _roles(connection)
+    for name, role in definers.items():
+        held = await _rights(connection, role)
+        for table in sorted(held.keys() | DEFINERS_MAY[name].keys()):
+            if held.get(table) != DEFINERS_MAY[name].get(table):
+                yield f"the role {name} holds {held.get(table)} on {table}"
+
+
+async def _rights(connection: Raw, role: str) -> dict[str, str]:
+    """Rights on tables and, in brackets, on columns alone, written in one order."""
+    tables = await connection.fetch(
+        f"select c.relname, string_agg(a.privilege_type, ' ' order by a.privilege_type) from {_TABLES},"
+        f" aclexplode(c.relacl) a where {_OURS} and a.grantee = $1::text::regrole group by 1",
+        role,
+    )
+    columns = await connection.fetch(
+        f"""
+        select relname, string_agg(kind || '(' || names || ')', ' ' order by kind) from (
+            select c.relname, x.privilege_type as kind, string_agg(a.attname, ', ' order by a.attname) as names
+            from {_TABLES} join pg_attribute a on a.attrelid = c.oid, aclexplode(a.attacl) x
+            where {_OURS} and x.grantee = $1::text::regrole group by 1, 2) k
+        group by 1""",
+        role,
+    )
+    found: dict[str, list[str]] = defaultdict(list)
+    for table, rights in (*map(tuple, tables), *map(tuple, columns)):
+        found[table].append(rights)
+    return {table: " ".join(rights) for table, rights in found.items()}
+
+
+def _array(names: Iterable[str]) -> str:
+    return "array[" + ", ".join(f"'{name}'" for name in names) + "]"

@@ -1,0 +1,116 @@
+"""A tenant with at least one row in every table, made by the application itself wherever it makes such rows."""
+
+import uuid
+from dataclasses import dataclass
+
+from carrel.ask.pipeline import ChatWish, Done
+from carrel.domain.access import Principal, for_job
+from carrel.domain.answers import Remembered
+from carrel.domain.ids import BotId, ChunkId, DocumentId, GenerationId, SourceId, VersionId
+from carrel.domain.jobs import JobKind
+from carrel.domain.library import DocumentStatus, Source
+from carrel.store import jobs
+from carrel.store.bots import NewBot
+from carrel.store.idempotency import Memo, StoredAnswer
+from carrel.store.sources import NewSource
+from support.raw import Raw, tenant_tables
+from support.stand import Stand
+from support.tenants import SomeTenant, a_tenant, pieces
+
+# A word that occurs in one tenant only, so that whatever holds another tenant's word is a leak.
+TEXT = """# Payment service of {word}
+
+The payment service of {word} listens on port {port}. Its owner is the team {word}.
+
+## March outage of {word}
+
+In March the ledger of {word} was down for {port} minutes.
+"""
+
+
+@dataclass(frozen=True)
+class Furnished:
+    tenant: SomeTenant
+    principal: Principal
+    word: str
+    source: SourceId
+    private: SourceId
+    bot: BotId
+    document: DocumentId
+    private_document: DocumentId
+    version: VersionId
+    generation: GenerationId
+    chunks: tuple[ChunkId, ...]
+    remembered: Remembered
+
+
+async def furnish(carrel: Stand, name: str, superuser: Raw) -> Furnished:
+    tenant = await a_tenant(carrel.app, name)
+    word = f"zq{uuid.uuid4().hex[:10]}"
+    principal = await tenant.principal()
+    source = await tenant.source("runbooks")
+    private = await carrel.app.sources.create(principal, NewSource("diary", owner=principal.user))
+    bot = await carrel.app.bots.create(tenant.console, NewBot("helper", frozenset({source.id})))
+    document = await tenant.put(source.id, f"{word}.md", TEXT.format(word=word, port=7000))
+    assert document.status is DocumentStatus.READY
+    hidden = await _put_privately(carrel, principal, private.id, TEXT.format(word=f"hidden{word}", port=8000))
+    remembered = await ask(carrel, principal, f"On which port does the payment service of {word} listen?")
+    await _leave_traces(carrel, tenant, principal, source.id)
+    rows = await superuser.fetch("select id, generation_id from chunks where document_id = $1", document.id)
+    furnished = Furnished(
+        tenant=tenant,
+        principal=principal,
+        word=word,
+        source=source.id,
+        private=private.id,
+        bot=bot.id,
+        document=document.id,
+        private_document=hidden,
+        version=document.version,
+        generation=GenerationId(rows[0]["generation_id"]),
+        chunks=tuple(ChunkId(row["id"]) for row in rows),
+        remembered=remembered,
+    )
+    assert not await empty_tables(superuser, tenant)
+    return furnished
+
+
+async def ask(carrel: Stand, principal: Principal, message: str) -> Remembered:
+    allowed = await carrel.app.asking.allow(principal, ChatWish(message))
+    events = [event async for event in carrel.app.asking.chat(allowed)]
+    done = events[-1]
+    assert isinstance(done, Done)
+    return done.remembered
+
+
+async def empty_tables(superuser: Raw, tenant: SomeTenant) -> list[str]:
+    """The tables that would make a test of walls prove nothing."""
+    return [
+        table
+        for table in await tenant_tables(superuser)
+        if not await superuser.fetchval(f"select exists (select from {table} where tenant_id = $1)", tenant.id)
+    ]
+
+
+async def _put_privately(carrel: Stand, principal: Principal, source: SourceId, text: str) -> DocumentId:
+    dock = await carrel.app.uploads.dock(principal, source)
+    delivery = await carrel.app.uploads.deliver(dock, "diary.md", pieces(text.encode()), declared=None)
+    document = await carrel.app.uploads.settled(dock, delivery, seconds=30)
+    assert document.status is DocumentStatus.READY
+    return document.id
+
+
+async def _leave_traces(carrel: Stand, tenant: SomeTenant, principal: Principal, source: SourceId) -> None:
+    """A memo, a receipt, statistics, and a job that waits for ever."""
+    doomed = await tenant.put(source, "doomed.md", "# Doomed\n\nThis will be forgotten.\n")
+    await carrel.app.forgetting.document(principal, doomed.id)
+    memo = Memo(uuid.uuid4(), "once", b"hash", _rendered)
+    await carrel.app.sources.create(principal, NewSource("made once"), memo=memo)
+    grant = for_job(tenant.id, None)
+    async with carrel.database.transaction(grant) as tx:
+        await jobs.enqueue(tx, JobKind.INGEST, uuid.uuid4(), delay=86_400)
+    await carrel.parts.words.of(grant).weigh()
+
+
+def _rendered(made: Source) -> StoredAnswer:
+    return StoredAnswer(201, {"made": str(made.id)})
