@@ -3,11 +3,11 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
@@ -15,7 +15,7 @@ from carrel.adapters.blobs.local import LocalBlobs
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
 from carrel.adapters.lexical.postgres import PostgresWords
 from carrel.adapters.models.extractive import Extractive
-from carrel.adapters.parsers.media import media_type_of
+from carrel.adapters.parsers.media import SUPPORTED, media_type_of
 from carrel.adapters.vectors.pgvector import PgvectorIndexes
 from carrel.ask.answer import Answerer
 from carrel.ask.pipeline import Asking
@@ -48,6 +48,9 @@ from carrel.telemetry import configure
 from carrel.tenancy.keys import Keys
 from carrel.tenancy.principals import Principals
 from carrel.tenancy.tenants import Tenants
+
+if TYPE_CHECKING:
+    from carrel.adapters.embedders.minilm import MiniLM
 
 __all__ = ["Application", "Bench", "Office", "Parts", "Settings", "SettingsError", "configure", "load"]
 
@@ -171,7 +174,7 @@ async def office(settings: Settings) -> AsyncIterator[Office]:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Application]:
-    async with opened(settings) as base, equipped(settings, base) as parts:
+    async with equipped(settings) as parts:
         yield assemble(parts)
 
 
@@ -187,8 +190,8 @@ class Bench:
 
 @asynccontextmanager
 async def working(settings: Settings) -> AsyncIterator[Bench]:
-    async with opened(settings) as base, equipped(settings, base) as parts, parsing(settings) as parser:
-        yield Bench(Desk(base.database), tasks(parts, parser), settings.worker.concurrency, settings.worker.lease)
+    async with equipped(settings) as parts, parsing(settings) as parser:
+        yield Bench(Desk(parts.base.database), tasks(parts, parser), settings.worker.concurrency, settings.worker.lease)
 
 
 @asynccontextmanager
@@ -204,22 +207,36 @@ async def parsing(settings: Settings) -> AsyncIterator[Parser]:
 
 
 @asynccontextmanager
-async def equipped(settings: Settings, base: Base) -> AsyncIterator[Parts]:
-    """Raises Unavailable `model_missing` with what to do."""
-    from carrel.adapters.embedders import minilm
+async def equipped(settings: Settings) -> AsyncIterator[Parts]:
+    """The embedder loads while the database starts: on the first run each takes seconds.
 
-    embedder = await asyncio.to_thread(minilm.prepare, settings.folder, threads=settings.embedder.threads)
-    try:
+    Raises what `opened` raises, and Unavailable `model_missing` with what to do.
+    """
+    async with _loading(settings) as embedder, opened(settings) as base:
         yield Parts(
             base=base,
-            embedder=embedder,
+            embedder=await embedder,
             analyzer=EnglishAnalyzer(),
             vectors=PgvectorIndexes(base.database),
             words=PostgresWords(base.database),
             model=Extractive(EnglishAnalyzer()),
         )
+
+
+@asynccontextmanager
+async def _loading(settings: Settings) -> AsyncIterator["asyncio.Task[MiniLM]"]:
+    task = asyncio.create_task(asyncio.to_thread(_load_embedder, settings))
+    try:
+        yield task
     finally:
-        embedder.close()
+        with suppress(Refusal):  # whoever awaited it has got it
+            (await task).close()
+
+
+def _load_embedder(settings: Settings) -> "MiniLM":
+    from carrel.adapters.embedders import minilm
+
+    return minilm.prepare(settings.folder, threads=settings.embedder.threads)
 
 
 @asynccontextmanager
@@ -265,6 +282,18 @@ async def migrate(settings: Settings) -> bool:
         if found.owner is None:
             raise SettingsError("CARREL_DATABASE__OWNER_URL: give the owner's address; migrations run as the owner.")
         return await schema.migrate(found.owner, app_login=schema.login_of(found.app))
+
+
+def formats() -> Mapping[str, str]:
+    """Which file endings Carrel reads, each with its media type."""
+    return SUPPORTED
+
+
+def install_model(settings: Settings, file: Path) -> None:
+    """Raises Invalid (`wrong_model`, `model_file_missing`) for anything but the published weights."""
+    from carrel.adapters.embedders import minilm
+
+    minilm.install(file, settings.folder)
 
 
 def pepper_of(settings: Settings) -> bytes:

@@ -180,18 +180,16 @@ async def test_the_refusal_says_our_sentence_and_not_the_parsers(parser: Sandbox
 
 
 async def test_a_fork_can_do_nothing_but_compute(parser: SandboxedParser, given: Given) -> None:
+    if not any("seccomp" in wall.sentence and wall.stands for wall in await parser.sandbox_report()):
+        pytest.skip(
+            "This host allows no seccomp filter, and a fork may look at paths and signal its own user's processes."
+        )
     victim = given(b"")
     victim.write_bytes(os.fsencode(victim))
 
     document = await parser.parse(victim, media_type="tries_everything", key="x")
 
-    filtered = any("seccomp" in wall.sentence and wall.stands for wall in await parser.sandbox_report())
-    own_user = any("Parsers run as" in wall.sentence and wall.stands for wall in await parser.sandbox_report())
-    done = {line.split(":")[0] for line in document.text.splitlines() if line.endswith("DONE")}
-    # Without a filter a path can still be looked at, and signals reach the user's own processes.
-    assert done <= (
-        set() if filtered else {"look", "leave the session"} if own_user else set(document.text.split("\n"))
-    )
+    assert [line for line in document.text.splitlines() if line.endswith("DONE")] == []
     assert victim.exists()
 
 

@@ -24,16 +24,16 @@ class Caller:
     async def made(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         answer = await self("POST", path, json=body)
         assert answer.status_code == 201, answer.text
-        return answer.json()
+        return dict(answer.json())
 
     async def source(self, name: str = "Docs", **more: Any) -> str:
-        return (await self.made("/v1/sources", {"name": name, **more}))["id"]
+        return str((await self.made("/v1/sources", {"name": name, **more}))["id"])
 
     async def put(self, source: str, key: str, content: str | bytes) -> dict[str, Any]:
         """The document, ready or failed."""
         answer = await self("PUT", f"/v1/sources/{source}/documents/{key}?wait=true", content=content)
         assert answer.status_code in {200, 201}, answer.text
-        return answer.json()["document"]
+        return dict(answer.json()["document"])
 
 
 CallerMaker = Callable[..., Awaitable[Caller]]

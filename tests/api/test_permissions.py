@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from api.callers import Caller, CallerMaker
 from api.calls import CALLS, Call, World
 from carrel.api.app import ROUTES
+from carrel.api.envelope import Envelope
 from carrel.api.security import PUBLIC, GuardedRoute
 from carrel.domain.access import Permission
 
@@ -143,4 +144,4 @@ async def test_a_limited_key_sees_its_sources_only(owner: Caller, client: object
 
 
 def test_the_door_has_no_cross_origin_access(door: FastAPI) -> None:
-    assert [middleware.cls.__name__ for middleware in door.user_middleware] == ["Envelope"]
+    assert [str(middleware.cls) for middleware in door.user_middleware] == [str(Envelope)]

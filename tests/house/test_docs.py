@@ -93,12 +93,13 @@ def codes(tree: ast.AST) -> Iterator[str]:
         match node:
             case ast.keyword(arg="code", value=value):
                 yield from words(value)
-            case ast.Assign(targets=[ast.Name(id="code")], value=value):
-                yield from words(value)
-            case ast.Assign(targets=[ast.Name(id="default_code")], value=value):
+            case ast.Assign(targets=[ast.Name(id="code" | "default_code")], value=value):
                 yield from words(value)
             case ast.AnnAssign(target=ast.Name(id="default_code"), value=ast.Constant() as value):
                 yield from words(value)
+            case ast.Dict(keys=keys, values=values):
+                pairs = zip(keys, values, strict=True)
+                yield from chain.from_iterable(words(value) for key, value in pairs if _is_code(key))
             case ast.Assign(targets=[ast.Name(id="REFUSALS")], value=ast.Dict(keys=keys)):
                 yield from chain.from_iterable(words(key) for key in keys if key)
             case ast.Call(func=ast.Name(id=name), args=given) if name in CODE_GIVERS:
@@ -109,6 +110,10 @@ def words(value: ast.AST) -> Iterator[str]:
     for node in ast.walk(value):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
             yield node.value
+
+
+def _is_code(key: ast.expr | None) -> bool:
+    return isinstance(key, ast.Constant) and key.value == "code"
 
 
 def test_every_error_code_is_described_and_no_other() -> None:

@@ -50,7 +50,6 @@ DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
     "jobs": {
         "jobs": "INSERT SELECT UPDATE",
         "job_turns": "INSERT SELECT UPDATE",
-        "tenants": "SELECT(id, status)",
         "citations": "SELECT(document_id, message_id, tenant_id)",
         "messages": "SELECT(id, status, tenant_id) UPDATE(answer, status)",
     },

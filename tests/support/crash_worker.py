@@ -35,10 +35,8 @@ from support.stand import PEPPER
 
 POINTS = (
     "parsing",
-    "parsed",
     "chunking",
     "embedding",
-    "embedded",
     "keeping",
     "kept",
     "dense",
@@ -100,10 +98,7 @@ class FatedParser:
     async def parse(self, content: Path, *, media_type: str, key: str) -> ParsedDocument:
         if self.only in key:
             self.fate.meets("parsing")
-        parsed = await self.real.parse(content, media_type=media_type, key=key)
-        if self.only in key:
-            self.fate.meets("parsed")
-        return parsed
+        return await self.real.parse(content, media_type=media_type, key=key)
 
 
 @dataclass(frozen=True)
@@ -121,9 +116,7 @@ class FatedEmbedder:
 
     async def embed(self, batch: Sequence[Sequence[int]]) -> list[Vector]:
         self.fate.meets("embedding")
-        vectors = await self.real.embed(batch)
-        self.fate.meets("embedded")
-        return vectors
+        return await self.real.embed(batch)
 
 
 @dataclass(frozen=True)

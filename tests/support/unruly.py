@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -121,14 +120,14 @@ def tries_everything(content: bytes, *, key: str) -> ParsedDocument:
         "unix socket": lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM),
         "pipe": os.pipe,
         "fork": os.fork,
-        "exec": lambda: os.execv("/bin/true", ["true"]),
-        "kill the zygote": lambda: os.kill(os.getppid(), signal.SIGKILL),
-        "kill everybody": lambda: os.kill(-1, signal.SIGKILL),
+        "signal the zygote": lambda: os.kill(os.getppid(), 0),  # 0 asks for the right and harms nobody
+        "signal everybody": lambda: os.kill(-1, 0),
         "ptrace": lambda: _called(libc.ptrace(16, os.getppid(), 0, 0)),
         "become root": lambda: os.setuid(0),
         "new user namespace": lambda: _called(libc.unshare(0x10000000)),
         "leave the session": os.setsid,
         "another import": lambda: __import__("sqlite3"),
+        "exec": lambda: os.execv("/bin/true", ["true"]),
     }
     return a_document("\n".join(f"{name}: {_outcome(attempt)}" for name, attempt in attempts.items()))
 

@@ -1,8 +1,6 @@
 """The API as a process: `python -m carrel.api --listener FD --url URL`. `carrel serve` starts it on its own port."""
 
 import argparse
-import asyncio
-import signal
 import socket
 import sys
 from contextlib import nullcontext
@@ -20,8 +18,6 @@ async def _serve(settings: wiring.Settings, listener: socket.socket, url: str) -
         key = await application.keys.first_operator()
         if key is not None:
             _show_once(key.reveal(), url)
-        for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when it has stopped
-            signal.signal(number, lambda *_: None)
         await serve(create_app(lambda: nullcontext(application)), listener)
 
 
@@ -31,7 +27,7 @@ def _show_once(key: str, url: str) -> None:
         "It makes organisations; `carrel keys create --operator` makes another. For example:",
         f"  curl {url}/v1/tenants -H 'Authorization: Bearer {key}' --json '{{\"name\": \"Acme\"}}'",
     )
-    print("\n".join(said), file=sys.stderr, flush=True)
+    sys.stderr.write("\n".join(said) + "\n")
 
 
 def main() -> None:
@@ -44,7 +40,7 @@ def main() -> None:
         wiring.configure(settings.log_level)
         uvloop.run(_serve(settings, socket.socket(fileno=given.listener), given.url))
     except Refusal as refusal:
-        print(f"error: {refusal.detail} ({refusal.code})", file=sys.stderr)
+        sys.stderr.write(f"error: {refusal.detail} ({refusal.code})\n")
         sys.exit(1)
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from hashlib import sha256
 from typing import Final
 
-from carrel.api.multipart import Part, parts
+from carrel.api.multipart import BrokenBodyError, Part, parts
 from carrel.domain.errors import Invalid, TooLarge
 from carrel.domain.keys import document_key
 from carrel.domain.library import Outcome
@@ -30,8 +30,10 @@ async def receive(
             arrivals.append(await _staged(uploads, dock, part, arrivals))
         if not arrivals:
             raise Invalid("Send 1 to 100 parts named `files`.", code="no_files", field="files")
-    except BaseException:
+    except BaseException as error:
         await uploads.drop(arrival for arrival in arrivals if isinstance(arrival, Arrival))
+        if isinstance(error, BrokenBodyError):
+            raise error.refusal from error
         raise
     return arrivals
 

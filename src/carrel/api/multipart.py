@@ -26,6 +26,14 @@ _LONGEST_BOUNDARY: Final = 200
 _Event: TypeAlias = Any  # a MultipartSegment begins a part, bytes are its content, None ends it
 
 
+class BrokenBodyError(Exception):
+    """The body as a whole cannot be read on. It is no refusal itself, lest it be taken for one of a single file."""
+
+    def __init__(self, refusal: Invalid) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
+
+
 @dataclass(slots=True)
 class Part:
     """One part of the body. Iterating gives its bytes, once; the next part begins after the last of them."""
@@ -52,7 +60,7 @@ class Part:
 
 
 async def parts(body: AsyncIterator[bytes], content_type: str | None, *, most_bytes: int) -> AsyncIterator[Part]:
-    """Raises Unsupported for another kind of body, Invalid `malformed_multipart`, TooLarge."""
+    """Raises Unsupported for another kind of body, Invalid `malformed_multipart`; each part BrokenBodyError, too."""
     parser = PushMultipartParser(_boundary(content_type), max_header_size=_MOST_HEADER, header_charset=_CARRIER)
     events = _events(parser, _counted(body, most_bytes))
     async for event in events:
@@ -76,7 +84,7 @@ async def _counted(body: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes
     async for piece in body:
         count += len(piece)
         if count > most:
-            raise TooLarge(f"One request has at most {most:,} bytes.")
+            raise BrokenBodyError(TooLarge(f"One request has at most {most:,} bytes."))
         if piece:
             yield piece
 
@@ -88,7 +96,7 @@ async def _events(parser: PushMultipartParser, body: AsyncIterator[bytes]) -> As
                 yield event
         parser.close()
     except MultipartError as error:
-        raise _malformed() from error
+        raise BrokenBodyError(_malformed()) from error
 
 
 def _part(segment: MultipartSegment, events: AsyncIterator[_Event]) -> Part:

@@ -28,9 +28,10 @@ class BoundedProtocol(HttpToolsProtocol):
     _in_head: bool = True
 
     def data_received(self, data: bytes) -> None:
+        if self._in_head:  # a piece that ends a body may begin the next head: it is not counted
+            self._head += len(data)
         super().data_received(data)
-        self._head = self._head + len(data) if self._in_head else 0
-        if self._head > _MOST_HEAD and not self.transport.is_closing():
+        if self._in_head and self._head > _MOST_HEAD and not self.transport.is_closing():
             self.send_400_response("The head of the request is too large.")
 
     def on_message_begin(self) -> None:
@@ -65,13 +66,15 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Unlike uvicorn's own it does not raise the signal again at the end: whoever called has to close things."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
             loop.add_signal_handler(number, self.handle_exit, number, None)
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number, handler in before.items():
                 loop.remove_signal_handler(number)
+                signal.signal(number, handler)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -85,14 +88,18 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 async def serve(
-    app: FastAPI, listener: socket.socket, *, stop: asyncio.Event, ready: Callable[[], None] = lambda: None
+    app: FastAPI,
+    listener: socket.socket,
+    *,
+    stop: asyncio.Event | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Until `stop` is set, by somebody or by SIGINT or SIGTERM; requests that run then have 30 s to end.
 
     `ready` is called once requests are answered. Open the application before, and give `create_app` a context that is
     open already: then what goes wrong at the start is raised to you. Run it on uvloop, in the main thread.
     """
-    await _Server(_config(app), stop, ready).serve(sockets=[listener])
+    await _Server(_config(app), stop or asyncio.Event(), ready).serve(sockets=[listener])
 
 
 def _config(app: FastAPI) -> uvicorn.Config:

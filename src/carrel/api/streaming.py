@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Self, assert_never
 
+import structlog
 from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -13,6 +14,8 @@ from carrel.api.schemas.answers import ChatAnswer, HitView
 from carrel.ask.answer import Delta
 from carrel.ask.pipeline import Done, Event, Evidence
 from carrel.domain.errors import Refusal
+
+log = structlog.get_logger(__name__)
 
 
 class EvidenceEvent(BaseModel):
@@ -44,6 +47,7 @@ class EventStream(StreamingResponse):
 
 
 async def _frames(first: Event, events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
+    """The status is sent already, so what goes wrong is told as the last event: nobody above could tell it."""
     yield _event(first)
     try:
         async for event in events:
@@ -51,8 +55,8 @@ async def _frames(first: Event, events: AsyncIterator[Event]) -> AsyncIterator[b
     except Refusal as refusal:
         yield _failed(problem_of(refusal))
     except Exception:
+        log.exception("http.failed")
         yield _failed(internal())
-        raise
 
 
 def _event(event: Event) -> bytes:

@@ -70,5 +70,5 @@ def _coverage(analyzer: Analyzer, terms: Sequence[WeighedTerm], passage: Passage
     if not whole:
         return 0.0
     text = " ".join((passage.title, *passage.heading_path, passage.key, passage.text))
-    held = {term.stem for term in analyzer.terms(text)}
+    held = set(analyzer.stems(text))
     return sum(term.weight for term in terms if term.term.stem in held) / whole

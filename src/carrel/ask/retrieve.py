@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 _LEAST_DEPTH: Final = 100
 _MOST_DEPTH: Final = 2_000
 _PASSES: Final = 4
+_SPARE: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class _Pass:
-    fused: list[Fused]
+    """One look at both indexes, and what the database let through of it."""
+
+    passages: list[Passage]
     loaded: Loaded
     matches: Matches
     exhausted: bool
@@ -79,8 +82,8 @@ class Retriever:
         dense, matches = await self._legs(grant, need, depth)
         exhausted = len(dense) < depth and len(matches.hits) < depth
         fused = fuse(_believable(dense[:depth], -1.0, 1.0), _believable(matches.hits[:depth], 0.0, matches.highest))
-        loaded = await self._load(grant, need, [found.chunk for found in fused])
-        return _Pass(fused, loaded, matches, exhausted or depth >= _MOST_DEPTH)
+        loaded = await self._load_enough(grant, need, fused)
+        return _Pass(_distinct(fused, loaded), loaded, matches, exhausted or depth >= _MOST_DEPTH)
 
     async def _alarms(self, grant: TenantGrant, unknown: frozenset[ChunkId]) -> int:
         """What an index still claims on the last look and the grant does not show is foreign or invented.
@@ -111,6 +114,15 @@ class Retriever:
             raise several.exceptions[0] from None
         return dense.result(), words.result()
 
+    async def _load_enough(self, grant: TenantGrant, need: Need, fused: Sequence[Fused]) -> Loaded:
+        """Mostly the best few are enough. If not, all are loaded anew: one statement sees one state of a document."""
+        ids = [found.chunk for found in fused]
+        few = 2 * need.limit + _SPARE
+        loaded = await self._load(grant, need, ids[:few])
+        if len(ids) > few and len(_distinct(fused, loaded)) < need.limit:
+            return await self._load(grant, need, ids)
+        return loaded
+
     async def _load(self, grant: TenantGrant, need: Need, ids: Sequence[ChunkId]) -> Loaded:
         async with self._database.transaction(grant) as tx:
             return await chunks.load(tx, Wanted(ids, grant.sources or frozenset(), need.generation, need.filters))
@@ -130,14 +142,14 @@ def _wants_more(last: _Pass, limit: int, looks: int) -> bool:
 
 
 def _is_full(last: _Pass, limit: int) -> bool:
-    return len(_distinct(last)) >= limit
+    return len(last.passages) >= limit
 
 
-def _distinct(last: _Pass) -> list[Passage]:
+def _distinct(fused: Sequence[Fused], loaded: Loaded) -> list[Passage]:
     """Passages in order of score; of twins (equal text) only the best."""
     kept: dict[bytes, Passage] = {}
-    for found in last.fused:
-        passage = last.loaded.passages.get(found.chunk)
+    for found in fused:
+        passage = loaded.passages.get(found.chunk)
         if passage is not None and passage.twin_of not in kept:
             kept[passage.twin_of] = replace(passage, score=found.score, dense=found.dense, lexical=found.lexical)
     return list(kept.values())
@@ -145,7 +157,7 @@ def _distinct(last: _Pass) -> list[Passage]:
 
 def _retrieved(last: _Pass, limit: int, *, alarms: int) -> Retrieved:
     return Retrieved(
-        passages=tuple(_distinct(last)[:limit]),
+        passages=tuple(last.passages[:limit]),
         terms=last.matches.terms,
         highest=last.matches.highest,
         dropped=len(last.loaded.stale) + len(last.loaded.unknown),

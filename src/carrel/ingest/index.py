@@ -62,5 +62,5 @@ class Indexer:
     def _entry(self, prepared: Prepared, identifier: ChunkId, chunk: Chunk) -> LexicalEntry:
         """Title, file name and headings count as words of the chunk."""
         text = f"{context_of(prepared.title, chunk.heading_path)}\n{prepared.version.key}\n{chunk.text}"
-        terms = tuple(term.stem for term in self._analyzer.terms(text))
+        terms = tuple(self._analyzer.stems(text))
         return LexicalEntry(identifier, prepared.version.source, prepared.version.id, terms)

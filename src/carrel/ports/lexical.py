@@ -11,15 +11,20 @@ from carrel.domain.text import Term
 
 
 class Analyzer(Protocol):
-    """Text as terms, in order. The same text always gives the same terms; `name` changes when they would differ."""
+    """Text as terms. The same text always gives the same ones; `name` changes when they would differ.
+
+    Both leave out stop words; a compound gives its parts too.
+    """
 
     @property
     def name(self) -> str: ...
 
-    def terms(self, text: str) -> list[Term]: ...
+    def stems(self, text: str) -> list[str]:
+        """Every occurrence, in order: what a chunk is indexed by."""
+        ...
 
     def words(self, text: str) -> list[Term]:
-        """The terms that carry meaning: without stop words, each stem once, in order."""
+        """Each stem once, in order, with the word that it came from: what a question asks for."""
         ...
 
 

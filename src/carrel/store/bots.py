@@ -14,9 +14,11 @@ from carrel.store import sources
 from carrel.store.pages import Page, Place, page, place_of
 from carrel.store.transaction import Statement, Transaction
 
+# Both join `sources`: a private one is neither shown to another member nor taken from the bot by it.
 _COLUMNS = """
     b.id, b.name, b.instructions, b.model, b.retrieval, b.created_at,
-    array(select l.source_id from bot_sources l where l.tenant_id = b.tenant_id and l.bot_id = b.id) as source_ids
+    array(select l.source_id from bot_sources l join sources s on s.tenant_id = l.tenant_id and s.id = l.source_id
+          where l.tenant_id = b.tenant_id and l.bot_id = b.id) as source_ids
 """
 _ADD = Statement("""
     insert into bots (tenant_id, id, name, instructions, model, retrieval)
@@ -27,7 +29,9 @@ _GIVE = Statement("""
     select :tenant, :bot, source from unnest(:sources::uuid[]) as source
 """)
 _TAKE = Statement("""
-    delete from bot_sources where tenant_id = :tenant and bot_id = :bot and source_id <> all (:sources::uuid[])
+    delete from bot_sources l using sources s
+    where l.tenant_id = :tenant and l.bot_id = :bot and l.source_id <> all (:sources::uuid[])
+      and s.tenant_id = l.tenant_id and s.id = l.source_id
 """)
 _HELD = Statement("select source_id from bot_sources where tenant_id = :tenant and bot_id = :bot")
 _GET = Statement(f"""

@@ -65,6 +65,8 @@ async def migrate(owner_url: str, *, app_login: str) -> bool:
         if await is_current(connection):
             return False
         await connection.execute("select pg_advisory_lock($1)", _LOCK)
+        if await is_current(connection):  # another process was faster
+            return False
         await _bring_up(connection, owner_url, app_login)
     except asyncpg.InsufficientPrivilegeError as error:
         raise SchemaError(f"The owner lacks a right: {error}. See docs/operating.md for the statements.") from error

@@ -14,6 +14,7 @@ from carrel.store.pages import Page
 from carrel.store.transaction import Database
 
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # tenants are named by slug or id: never both
 
 
 class Tenants:
@@ -26,7 +27,7 @@ class Tenants:
         """`once` is the caller's Idempotency-Key. Raises Denied, Invalid `invalid_slug`, Conflict `tenant_exists`."""
         identifier = _id_for(principal, once)
         wanted = slug or slug_of(name)
-        if not _SLUG.fullmatch(wanted):
+        if not _SLUG.fullmatch(wanted) or _ID.fullmatch(wanted):
             raise Invalid("A slug has 1 to 63 of a-z, 0-9 and '-'.", code="invalid_slug", field="slug")
         async with self._database.transaction(operate(principal)) as tx:
             made = await tenants.find(tx, str(identifier)) if once else None

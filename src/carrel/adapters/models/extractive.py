@@ -53,7 +53,7 @@ class Extractive:
         for n, passage in enumerate(evidence, 1):
             headings = {passage.title, *passage.heading_path}
             for place, text in enumerate(piece for piece in _split(passage.text) if piece not in headings):
-                stems = frozenset(term.stem for term in self._analyzer.terms(text))
+                stems = frozenset(self._analyzer.stems(text))
                 found.setdefault(text, _Sentence(text, n, stems, passage.confidence, place))
         return list(found.values())
 

@@ -13,7 +13,8 @@ from carrel.domain.library import Tenant
 class NewTenant(Asked):
     name: Name
     slug: Annotated[
-        str | None, Field(max_length=200, description="1 to 63 of a-z, 0-9 and '-'; made from the name if absent.")
+        str | None,
+        Field(min_length=1, max_length=200, description="1 to 63 of a-z, 0-9 and '-'; made from the name if absent."),
     ] = None
 
 

@@ -1,0 +1,137 @@
+"""`Idempotency-Key`: the same request twice gets the stored answer, other content under the same key is refused."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+
+from api.callers import Caller, CallerMaker
+
+
+def once(key: str | None = None) -> dict[str, str]:
+    return {"Idempotency-Key": key or uuid.uuid4().hex}
+
+
+async def count(caller: Caller, path: str) -> int:
+    return len((await caller("GET", path)).json()["items"])
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "other"),
+    [
+        ("/v1/sources", {"name": "Docs"}, {"name": "Other"}),
+        ("/v1/bots", {"name": "Bot", "source_ids": []}, {"name": "Bot", "source_ids": [], "instructions": "Hi."}),
+        ("/v1/keys", {"name": "Key", "scopes": ["ask"]}, {"name": "Key", "scopes": ["search"]}),
+    ],
+)
+async def test_a_repetition_gets_the_stored_answer(
+    owner: Caller, path: str, body: dict[str, Any], other: dict[str, Any]
+) -> None:
+    headers = once()
+    before = await count(owner, path)
+    first = await owner("POST", path, json=body, headers=headers)
+    again = await owner("POST", path, json=body, headers=headers)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    assert again.headers["Idempotency-Replayed"] == "true"
+    mismatch = await owner("POST", path, json=other, headers=headers)
+    assert (mismatch.status_code, mismatch.json()["code"]) == (422, "idempotency_mismatch")
+    assert await count(owner, path) == before + 1
+
+
+async def test_a_tenant_is_made_once(an_operator: Caller) -> None:
+    headers, body = once(), {"name": "Acme", "slug": f"acme-{uuid.uuid4().hex[:8]}"}
+    first = await an_operator("POST", "/v1/tenants", json=body, headers=headers)
+    again = await an_operator("POST", "/v1/tenants", json=body, headers=headers)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    mismatch = await an_operator("POST", "/v1/tenants", json={**body, "name": "Other"}, headers=headers)
+    assert (mismatch.status_code, mismatch.json()["code"]) == (422, "idempotency_mismatch")
+
+
+async def test_a_repeated_key_is_the_same_key_in_clear_and_works(owner: Caller) -> None:
+    headers, body = once(), {"name": "Key", "scopes": ["search"]}
+    first = await owner("POST", "/v1/keys", json=body, headers=headers)
+    again = await owner("POST", "/v1/keys", json=body, headers=headers)
+    assert again.json()["key"] == first.json()["key"]
+    assert (await Caller(owner.client, again.json()["key"])("GET", "/v1/sources")).status_code == 200
+
+
+async def test_the_same_key_of_another_caller_is_another_key(a_caller: CallerMaker, owner: Caller) -> None:
+    headers, body = once(), {"name": "Docs"}
+    colleague, stranger = await a_caller(of=owner), await a_caller()
+    first = await owner("POST", "/v1/sources", json=body, headers=headers)
+    assert (await colleague("POST", "/v1/sources", json=body, headers=headers)).status_code == 409
+    other = await stranger("POST", "/v1/sources", json=body, headers=headers)
+    assert other.status_code == 201
+    assert other.json()["id"] != first.json()["id"]
+
+
+async def test_the_same_key_on_another_path_is_a_mismatch(owner: Caller) -> None:
+    headers = once()
+    await owner("POST", "/v1/sources", json={"name": "Docs"}, headers=headers)
+    answer = await owner("POST", "/v1/bots", json={"name": "Docs", "source_ids": []}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_mismatch")
+
+
+async def test_a_request_that_failed_may_be_sent_again(owner: Caller) -> None:
+    headers = once()
+    body = {"name": "Bot", "source_ids": [str(uuid.uuid4())]}
+    assert (await owner("POST", "/v1/bots", json=body, headers=headers)).status_code == 404
+    assert (await owner("POST", "/v1/bots", json={**body, "source_ids": []}, headers=headers)).status_code == 201
+
+
+async def test_two_at_once_make_one(owner: Caller) -> None:
+    headers = once()
+    requests = [owner("POST", "/v1/sources", json={"name": "Docs"}, headers=headers) for _ in range(5)]
+    answers = await asyncio.gather(*requests)
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "t\tb", "é"])
+async def test_a_key_that_is_none_is_422(owner: Caller, key: str) -> None:
+    headers = [(b"Idempotency-Key", key.encode()), (b"Authorization", f"Bearer {owner.key}".encode())]
+    answer = await owner.client.post("/v1/sources", json={"name": "Docs"}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_idempotency_key")
+
+
+async def test_an_upload_is_repeated_by_names_and_bytes(owner: Caller) -> None:
+    path, headers = f"/v1/sources/{await owner.source()}/documents", once()
+
+    async def send(*files: tuple[str, bytes]) -> Any:
+        return await owner("POST", path, files=[("files", file) for file in files], headers=headers)
+
+    files = (("a.txt", b"One."), ("b.txt", b""), ("c.txt", b"Three."))
+    first = await send(*files)
+    again = await send(*files)  # with another boundary
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.json() == first.json()
+    for other in ((*files, ("d.txt", b"x")), (("a.txt", b"Two."), *files[1:]), tuple(reversed(files))):
+        answer = await send(*other)
+        assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_mismatch")
+    document = (await owner("GET", f"/v1/documents/{first.json()['results'][0]['document_id']}")).json()
+    content = await owner("GET", f"/v1/documents/{document['id']}/content")
+    assert content.content == b"One."
+
+
+async def test_an_answer_is_repeated_and_no_message_is_added(owner: Caller) -> None:
+    await owner.put(await owner.source(), "boats.md", "# Boats\n\nBoats float on water.")
+    headers, body = once(), {"message": "Do boats float?"}
+    first = await owner("POST", "/v1/chat", json=body, headers=headers)
+    again = await owner("POST", "/v1/chat", json=body, headers=headers)
+    assert again.json() == first.json()
+    other = await owner("POST", "/v1/chat", json={"message": "Do cars float?"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+
+
+async def test_a_stored_answer_does_not_outlive_the_text_that_it_quotes(owner: Caller) -> None:
+    document = await owner.put(await owner.source(), "boats.md", "# Boats\n\nBoats float on water.")
+    headers, body = once(), {"message": "Do boats float?"}
+    first = await owner("POST", "/v1/chat", json=body, headers=headers)
+    assert "float on water" in first.json()["answer"]
+    await owner("DELETE", f"/v1/documents/{document['id']}")
+    again = await owner("POST", "/v1/chat", json=body, headers=headers)
+    assert again.json()["status"] == "refused"
+    assert "float on water" not in again.text

@@ -1,0 +1,176 @@
+"""The door on a real socket: limits, signals, and clients that leave."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from api.callers import Caller, CallerMaker
+from carrel.api.app import create_app
+from carrel.api.server import listen, serve
+from carrel.domain.errors import Unavailable
+from carrel.ports.model import Draft, Prompt
+from carrel.wiring import assemble
+from support.stand import Stand
+
+MB = 1024 * 1024
+
+
+@asynccontextmanager
+async def serving(app: FastAPI) -> AsyncIterator[tuple[str, int]]:
+    listener, stop, ready = listen("127.0.0.1", 0), asyncio.Event(), asyncio.Event()
+    running = asyncio.create_task(serve(app, listener, stop=stop, ready=ready.set))
+    await asyncio.wait_for(ready.wait(), 10)
+    try:
+        yield listener.getsockname()
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 30)
+
+
+@pytest.fixture
+async def address(carrel: Stand) -> AsyncIterator[tuple[str, int]]:
+    async with serving(create_app(lambda: nullcontext(carrel.app))) as found:
+        yield found
+
+
+@pytest.fixture
+async def far(address: tuple[str, int], owner: Caller) -> AsyncIterator[Caller]:
+    """The owner, over TCP."""
+    host, port = address
+    async with httpx2.AsyncClient(base_url=f"http://{host}:{port}", timeout=30) as client:
+        yield Caller(client, owner.key, owner.tenant)
+
+
+async def raw(address: tuple[str, int], sent: bytes) -> bytes:
+    """All that comes back until the connection ends."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(sent)
+    try:
+        return await asyncio.wait_for(reader.read(), 10)
+    except ConnectionResetError:  # it did not even read to the end
+        return b""
+    finally:
+        writer.close()
+
+
+async def test_it_serves_and_says_nothing_of_itself(far: Caller) -> None:
+    answer = await far("GET", "/health/live")
+    assert answer.json() == {"status": "live"}
+    assert "server" not in answer.headers
+
+
+async def test_a_body_that_is_too_large_gets_its_answer(far: Caller) -> None:
+    answer = await far("POST", "/v1/search", json={"query": "x" * (2 * MB)})
+    assert answer.status_code == 413
+    put = await far("PUT", f"/v1/sources/{await far.source()}/documents/a.txt", content=b"x" * (51 * MB))
+    assert put.status_code == 413
+    assert (await far("GET", "/v1/sources")).status_code == 200
+
+
+async def test_who_may_not_gets_the_answer_before_the_body_is_sent(far: Caller, address: tuple[str, int]) -> None:
+    head = b"POST /v1/sources/x/documents HTTP/1.1\r\nHost: x\r\nContent-Length: 500000000\r\n\r\n"
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(head)
+    assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 401")
+    writer.close()
+
+
+async def test_a_head_without_end_is_cut_off(address: tuple[str, int]) -> None:
+    for head in (b"GET / HTTP/1.1\r\nX: " + b"a" * 200_000, b"GET /" + b"a" * 200_000):
+        received = await raw(address, head)
+        assert not received or received.startswith(b"HTTP/1.1 400")
+
+
+async def test_two_requests_of_one_connection_both_have_room_for_their_heads(far: Caller) -> None:
+    for _ in range(3):
+        answer = await far("GET", "/v1/sources", headers={"X-Long": "a" * 40_000})
+        assert answer.status_code == 200
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing(far: Caller, address: tuple[str, int], owner: Caller) -> None:
+    source = await owner.source()
+    head = (
+        f"PUT /v1/sources/{source}/documents/a.txt HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {owner.key}\r\n"
+        "Content-Length: 1000000\r\n\r\n"
+    )
+    _, writer = await asyncio.open_connection(*address)
+    writer.write(head.encode() + b"x" * 1000)
+    await writer.drain()
+    await asyncio.sleep(0.1)
+    writer.close()
+    await asyncio.sleep(0.2)
+    assert (await owner("GET", f"/v1/documents?source_id={source}")).json()["items"] == []
+
+
+class _Slow:
+    """A model that says a word, then thinks for long."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+
+    async def write(self, _prompt: Prompt) -> AsyncIterator[Draft]:
+        try:
+            yield Draft("The")
+            await asyncio.sleep(60)
+        finally:
+            self.left.set()
+
+
+async def test_a_client_that_leaves_ends_the_work_of_the_model(carrel: Stand, a_caller: CallerMaker) -> None:
+    owner, model = await a_caller(), _Slow()
+    await owner.put(await owner.source(), "boats.md", "# Boats\n\nBoats float on water.")
+    app = assemble(replace(carrel.parts, model=model))
+    async with (
+        serving(create_app(lambda: nullcontext(app))) as (host, port),
+        httpx2.AsyncClient(base_url=f"http://{host}:{port}") as client,
+    ):
+        body = {"message": "Do boats float on water?", "stream": True}
+        headers = {"Authorization": f"Bearer {owner.key}"}
+        seen: list[Any] = []
+        async with client.stream("POST", "/v1/chat", json=body, headers=headers) as answer:
+            async for line in answer.aiter_lines():
+                seen.append(line)
+                if line.startswith("data:") and "text" in json.loads(line[5:]):
+                    break
+        assert "event: delta" in seen
+        await asyncio.wait_for(model.left.wait(), 5)
+
+
+async def test_a_signal_stops_it_after_the_requests_that_run(carrel: Stand, owner: Caller) -> None:
+    listener, stop, ready = listen("127.0.0.1", 0), asyncio.Event(), asyncio.Event()
+    app = create_app(lambda: nullcontext(carrel.app))
+    running = asyncio.create_task(serve(app, listener, stop=stop, ready=ready.set))
+    await ready.wait()
+    host, port = listener.getsockname()
+    async with httpx2.AsyncClient(base_url=f"http://{host}:{port}", timeout=30) as client:
+        far = Caller(client, owner.key)
+        source = await far.source()
+        put = asyncio.create_task(far("PUT", f"/v1/sources/{source}/documents/a.txt?wait=true", content=b"Boats."))
+        await asyncio.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert (await put).status_code == 201
+    await asyncio.wait_for(running, 30)
+    assert stop.is_set()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection((host, port), timeout=1)
+
+
+def test_a_port_that_is_taken_is_a_refusal() -> None:
+    with listen("127.0.0.1", 0) as taken, pytest.raises(Unavailable) as refusal:
+        listen("127.0.0.1", taken.getsockname()[1])
+    assert refusal.value.code == "port_in_use"
+    with pytest.raises(Unavailable) as refusal:
+        listen("192.0.2.1", 0)
+    assert refusal.value.code == "cannot_listen"
