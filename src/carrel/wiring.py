@@ -3,11 +3,12 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -28,11 +29,13 @@ from carrel.ingest.forget import Forgetting, Purge
 from carrel.ingest.index import Indexer
 from carrel.ingest.pipeline import Ingestion, Tools, Work
 from carrel.ingest.retry import Retries
+from carrel.ingest.sweep import Sweep
 from carrel.ingest.upload import Uploads
 from carrel.ingest.weigh import Weighing
 from carrel.library.bots import Bots
 from carrel.library.documents import Documents
 from carrel.library.sources import Sources
+from carrel.operate.doctor import Mark, Patient, Remark, examine
 from carrel.operate.health import Health
 from carrel.ports.blobs import Blobs
 from carrel.ports.embedder import Embedder
@@ -50,7 +53,8 @@ from carrel.tenancy.principals import Principals
 from carrel.tenancy.tenants import Tenants
 
 if TYPE_CHECKING:
-    from carrel.adapters.embedders.minilm import MiniLM
+    from carrel.adapters.embedders.minilm import Condition, MiniLM
+    from carrel.adapters.parsers.sandbox import SandboxedParser
 
 __all__ = ["Application", "Bench", "Office", "Parts", "Settings", "SettingsError", "configure", "load"]
 
@@ -180,22 +184,24 @@ async def running(settings: Settings) -> AsyncIterator[Application]:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a worker process needs: the desk, what to do with each kind of job, and how many at a time."""
+    """What a worker process needs: the desk, what to do with each kind of job and how many at a time, and the sweep."""
 
     desk: Desk
     tasks: dict[JobKind, Task]
     concurrency: int
     lease: float
+    sweep: Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
 async def working(settings: Settings) -> AsyncIterator[Bench]:
     async with equipped(settings) as parts, parsing(settings) as parser:
-        yield Bench(Desk(parts.base.database), tasks(parts, parser), settings.worker.concurrency, settings.worker.lease)
+        rules, sweep = settings.worker, Sweep(parts.base.database, parts.base.blobs)
+        yield Bench(Desk(parts.base.database), tasks(parts, parser), rules.concurrency, rules.lease, sweep.run)
 
 
 @asynccontextmanager
-async def parsing(settings: Settings) -> AsyncIterator[Parser]:
+async def parsing(settings: Settings) -> AsyncIterator["SandboxedParser"]:
     from carrel.adapters.parsers.sandbox import SandboxedParser
 
     rules = settings.parser
@@ -244,7 +250,7 @@ async def opened(settings: Settings) -> AsyncIterator[Base]:
     """The database, at the present schema, all walls standing. Raises SchemaError, SettingsError, Unavailable."""
     _make_home(settings.folder)
     async with addresses(settings) as found:
-        if found.owner and (settings.database.url is None or settings.environment != "production"):
+        if found.owner and _migrates_itself(settings):
             await schema.migrate(found.owner, app_login=schema.login_of(found.app))
         findings = await catalogue.inspect(found.app)
         if findings:
@@ -296,6 +302,62 @@ def install_model(settings: Settings, file: Path) -> None:
     minilm.install(file, settings.folder)
 
 
+def model(settings: Settings) -> "Condition":
+    """Which embedder is in use, and whether it is ready."""
+    from carrel.adapters.embedders import minilm
+
+    return minilm.look(settings.folder)
+
+
+async def doctor(settings: Settings, *, patience: float = 20.0) -> list[Remark]:
+    """What is configured, reachable and wrong. Changes nothing, but starts an embedded database that sleeps."""
+    embedded = settings.database.url is None
+    patient = Patient(
+        settings=list(_in_force(settings)),
+        database=lambda: _serving_address(settings),
+        advice=f"See {settings.folder}/postgres/log."
+        if embedded
+        else "Is CARREL_DATABASE__URL right, and does it run?",
+        migrates_itself=_migrates_itself(settings),
+        embedder=lambda: _weights(model(settings)),
+        blobs=settings.blobs.path or settings.folder / "blobs",
+        sandbox=lambda: _sandbox_report(settings),
+    )
+    return await examine(patient, patience=patience)
+
+
+def _in_force(settings: Settings) -> Iterator[Remark]:
+    yield Remark(Mark.GOOD, "home", f"Carrel keeps its own things in {settings.folder} (CARREL_HOME).")
+    yield Remark(Mark.GOOD, "environment", f"This is {settings.environment} (CARREL_ENVIRONMENT).")
+    if settings.database.url is None:
+        yield Remark(Mark.GOOD, "database", "The database is the embedded one, in the home folder.")
+        return
+    parts = urlsplit(settings.database.url.get_secret_value())
+    where = f"{parts.hostname}:{parts.port or 5432}{parts.path} as {parts.username}"
+    yield Remark(Mark.GOOD, "database", f"The database is {where} (CARREL_DATABASE__URL).")
+
+
+@asynccontextmanager
+async def _serving_address(settings: Settings) -> AsyncIterator[str]:
+    _make_home(settings.folder)
+    async with addresses(settings) as found:
+        yield found.app
+
+
+def _weights(found: "Condition") -> Remark:
+    if found.built:
+        return Remark(Mark.GOOD, "embedder", f"The embedder {found.name} is built and ready.")
+    if found.weights is not None:
+        return Remark(Mark.NOTE, "embedder", f"The weights of {found.name} are here; the first start builds it.")
+    sentence = f"The weights of {found.name} are missing: run `make setup` or `carrel models install FILE`."
+    return Remark(Mark.WRONG, "embedder", sentence)
+
+
+async def _sandbox_report(settings: Settings) -> list[tuple[bool, str]]:
+    async with parsing(settings) as parser:
+        return [(wall.stands, wall.sentence) for wall in await parser.sandbox_report()]
+
+
 def pepper_of(settings: Settings) -> bytes:
     """From the settings, or a file that is made on the first run. Raises SettingsError for one that others can read."""
     if settings.pepper is not None:
@@ -320,6 +382,13 @@ def _write_once(path: Path, content: bytes) -> None:
     with suppress(FileExistsError):
         os.link(draft, path)
     draft.unlink()
+
+
+def _migrates_itself(settings: Settings) -> bool:
+    """The embedded database always; another only where it has an owner's address, and never in production."""
+    if settings.database.url is None:
+        return True
+    return settings.database.owner_url is not None and settings.environment != "production"
 
 
 def _make_home(folder: Path) -> None:

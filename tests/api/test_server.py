@@ -77,6 +77,14 @@ async def test_a_body_that_is_too_large_gets_its_answer(far: Caller) -> None:
     assert (await far("GET", "/v1/sources")).status_code == 200
 
 
+async def test_a_key_is_utf_8(far: Caller) -> None:
+    path = f"/v1/sources/{await far.source()}/documents"
+    refused = await far("PUT", f"{path}/caf%E9.txt", content=b"x")
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_key")
+    for name in ("caf%C3%A9.txt", "%ef%bf%bd.txt"):
+        assert (await far("PUT", f"{path}/{name}", content=b"x")).status_code == 202
+
+
 async def test_who_may_not_gets_the_answer_before_the_body_is_sent(far: Caller, address: tuple[str, int]) -> None:
     head = b"POST /v1/sources/x/documents HTTP/1.1\r\nHost: x\r\nContent-Length: 500000000\r\n\r\n"
     reader, writer = await asyncio.open_connection(*address)

@@ -128,12 +128,26 @@ def test_every_error_code_is_described_and_no_other() -> None:
 def test_every_route_is_described() -> None:
     page = re.sub(r"\{[^}]*\}", "{}", the_page("docs/http.md"))
     routes = [route for route in ROUTES if isinstance(route, GuardedRoute) and route.include_in_schema]
-    calls = {f"{method} {re.sub(r'{[^}]*}', '{}', route.path)}" for route in routes for method in route.methods}
+    calls = {f"{method} {re.sub(r'{[^}]*}', '{}', route.path)}" for route in routes for method in route.methods or ()}
 
     assert sorted(call for call in calls if not re.search(rf"{re.escape(call)}[`?]", page)) == []
 
 
-# Words, decisions, files
+# Words, events, decisions, files
+
+
+def test_every_event_that_operators_are_told_of_is_logged() -> None:
+    told = re.findall(
+        r"`([a-z]+\.[a-z_]+)`", the_page("docs/operating.md").partition("| event |")[2].partition("##")[0]
+    )
+    logged = {text for path in SOURCE.rglob("*.py") for text in strings(ast.parse(path.read_text(encoding="utf-8")))}
+
+    assert told
+    assert [event for event in told if event not in logged] == []
+
+
+def strings(tree: ast.AST) -> Iterator[str]:
+    return (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def test_every_type_of_the_glossary_exists() -> None:

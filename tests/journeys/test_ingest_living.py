@@ -21,7 +21,7 @@ from support.raw import connected
 from support.recording import recorded
 from support.stand import Stand, a_worker
 from support.tally import assert_whole, tally
-from support.tenants import SomeTenant, a_tenant
+from support.tenants import SomeTenant, a_tenant, pieces
 
 Refuse = Callable[[str], Awaitable[None]]
 
@@ -156,7 +156,10 @@ async def test_a_source_may_reject_duplicates(quiet: Stand, acme: SomeTenant) ->
 async def test_of_equal_files_that_come_at_once_a_strict_source_takes_one(quiet: Stand, acme: SomeTenant) -> None:
     strict = await acme.app.sources.create(acme.console, NewSource("strict", duplicates=Duplicates.REJECT))
 
-    arrived = await asyncio.gather(*(delivered(acme, strict.id, f"{n}.md", a_page("same")) for n in range(6)))
+    uploads, dock = acme.app.uploads, await acme.app.uploads.dock(acme.console, strict.id)
+    staged = [await uploads.stage(dock, f"{n}.md", pieces(a_page("same").encode()), declared=None) for n in range(6)]
+
+    arrived = await asyncio.gather(*(uploads.commit(dock, arrival) for arrival in staged))
 
     outcomes = sorted(delivery.outcome for delivery in arrived)
     assert outcomes == [Outcome.CREATED] + [Outcome.DUPLICATE] * 5

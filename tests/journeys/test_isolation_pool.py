@@ -1,4 +1,4 @@
-"""Two thousand requests of ten tenants, interleaved through four connections, with everything that goes wrong mixed in."""
+"""Two thousand requests of ten tenants through four connections, with everything that goes wrong mixed in."""
 
 import asyncio
 import random
@@ -10,20 +10,19 @@ from dataclasses import dataclass, replace
 
 import asyncpg
 import pytest
-from support.stand import Stand
-from support.tenants import SomeTenant, a_tenant
 
 from carrel.adapters.lexical.postgres import PostgresWords
 from carrel.adapters.vectors.pgvector import PgvectorIndexes
 from carrel.ask.pipeline import SearchWish
-from carrel.domain.access import Principal, enter, for_machine
-from carrel.domain.access import Permission as P
+from carrel.domain.access import Permission, Principal, enter, for_machine
 from carrel.domain.errors import NotFound, Unavailable
 from carrel.domain.ids import SourceId
 from carrel.domain.library import Document
 from carrel.library.documents import Shelf
 from carrel.store.transaction import Database, Statement
 from carrel.wiring import Application, assemble
+from support.stand import Stand
+from support.tenants import SomeTenant, a_tenant
 
 TENANTS = 10
 REQUESTS = 2_200
@@ -101,7 +100,7 @@ class Requests:
 
     async def read_everything(self, desk: Desk, _: Desk) -> str:
         """As raw as it gets: every row of every chunk that the transaction shows."""
-        async with self._database.transaction(enter(desk.reader, P.SEARCH)) as tx:
+        async with self._database.transaction(enter(desk.reader, Permission.SEARCH)) as tx:
             rows = await tx.rows(_EVERY_TEXT)
             assert await tx.value(_WHO) == str(desk.tenant.id)
         return " ".join(row["text"] for row in rows)
@@ -120,19 +119,19 @@ class Requests:
 
     async def time_out(self, desk: Desk, _: Desk) -> str:
         with pytest.raises(Unavailable):
-            async with self._database.transaction(enter(desk.reader, P.SEARCH), timeout=0.005) as tx:
+            async with self._database.transaction(enter(desk.reader, Permission.SEARCH), timeout=0.005) as tx:
                 await tx.value(_SLEEP)
         return desk.word
 
     async def break_down(self, desk: Desk, _: Desk) -> str:
         with pytest.raises(asyncpg.DivisionByZeroError):
-            async with self._database.transaction(enter(desk.reader, P.SEARCH)) as tx:
+            async with self._database.transaction(enter(desk.reader, Permission.SEARCH)) as tx:
                 await tx.value(_BREAK)
         return desk.word
 
     async def be_refused(self, desk: Desk, _: Desk) -> str:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            async with self._database.transaction(enter(desk.reader, P.SEARCH)) as tx:
+            async with self._database.transaction(enter(desk.reader, Permission.SEARCH)) as tx:
                 await tx.value(_REFUSED)
         return desk.word
 
@@ -149,7 +148,14 @@ class Requests:
 
     async def any_one(self, desks: list[Desk]) -> None:
         desk, other = self._chance.sample(desks, 2)
-        kinds = (self.search, self.look_through, self.read_everything, self.reach_over, self.platform, self.be_cancelled)
+        kinds = (
+            self.search,
+            self.look_through,
+            self.read_everything,
+            self.reach_over,
+            self.platform,
+            self.be_cancelled,
+        )
         faults = (self.time_out, self.break_down, self.be_refused)
         kind = self._chance.choices((*kinds, *faults), (6, 3, 6, 3, 1, 6, 1, 2, 2))[0]
         shown = await kind(desk, other)

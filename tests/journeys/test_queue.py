@@ -245,33 +245,32 @@ async def test_who_lost_the_lease_can_neither_go_on_nor_fail_nor_postpone(
     assert await document_of(acme, delivery) == before
 
 
+@pytest.mark.parametrize("finishes", [True, False], ids=["the thief has finished", "the thief is at work"])
 @pytest.mark.parametrize("moment", ["before it is parsed", "before the commit"])
 async def test_who_lost_the_lease_commits_nothing(
-    quiet: Stand, acme: SomeTenant, source: SourceId, moment: str
+    quiet: Stand, acme: SomeTenant, source: SourceId, moment: str, *, finishes: bool
 ) -> None:
-    doing = tasks(quiet.parts, quiet.parser)[JobKind.INGEST]
+    ingest, desk = tasks(quiet.parts, quiet.parser)[JobKind.INGEST], Desk(quiet.database)
 
     async def steal(_: str) -> None:
         thief = Work(await stolen(quiet), for_job(acme.id, None))
-        await Desk(quiet.database).begin(thief)
-        await doing(thief)
+        await desk.begin(thief)
+        if finishes:
+            await ingest(thief)
 
     delivery = await delivered(acme, source, "a.md", "# A page\n\nThat is stolen.")
-    (claim,) = await Desk(quiet.database).claim([JobKind.INGEST], lease=60, most=1)
+    (claim,) = await desk.claim([JobKind.INGEST], lease=60, most=1)
     late = Work(claim, for_job(acme.id, None))
-    await Desk(quiet.database).begin(late)
-    parts = quiet.parts
+    await desk.begin(late)
+    parts, parser = quiet.parts, recorded(quiet, steal).parser
     if moment == "before the commit":
-        parts = replace(parts, words=HookedWords(parts.words, steal))
-        slow = tasks(parts, quiet.parser)[JobKind.INGEST]
-    else:
-        work = recorded(quiet, steal)
-        slow = tasks(parts, work.parser)[JobKind.INGEST]
+        parts, parser = replace(parts, words=HookedWords(parts.words, steal)), recorded(quiet).parser
     with pytest.raises(LeaseLost):
-        await slow(late)
+        await tasks(parts, parser)[JobKind.INGEST](late)
 
-    done = await document_of(acme, delivery)
-    assert (done.status, done.attempts) == (DocumentStatus.READY, 2)
+    document = await document_of(acme, delivery)
+    assert (document.status, document.attempts) == ("ready" if finishes else "processing", 2)
+    await lose(quiet)
     await drained(quiet)
     assert_whole(await tally(quiet, acme.id), documents=1)
 

@@ -51,6 +51,7 @@ DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
         "jobs": "INSERT SELECT UPDATE",
         "job_turns": "INSERT SELECT UPDATE",
         "citations": "SELECT(document_id, message_id, tenant_id)",
+        "document_versions": "SELECT(blob_key, tenant_id)",
         "messages": "SELECT(id, status, tenant_id) UPDATE(answer, status)",
     },
 }

@@ -25,7 +25,8 @@ def _show_once(key: str, url: str) -> None:
     said = (
         f"The operator key, shown this once: {key}",
         "It makes organisations; `carrel keys create --operator` makes another. For example:",
-        f"  curl {url}/v1/tenants -H 'Authorization: Bearer {key}' --json '{{\"name\": \"Acme\"}}'",
+        f"  curl {url}/v1/tenants -H 'Authorization: Bearer {key}' \\",
+        "       -H 'Content-Type: application/json' -d '{\"name\": \"Acme\"}'",
     )
     sys.stderr.write("\n".join(said) + "\n")
 

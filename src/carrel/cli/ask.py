@@ -22,6 +22,7 @@ app = typer.Typer()
 @app.command(epilog='Example: carrel search "payment service port" --tenant forgecraft --limit 5')
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
+    *,
     tenant: Tenant,
     bot: Bot = None,
     source: Sources = None,
@@ -38,6 +39,7 @@ def search(
 @app.command(epilog='Example: carrel ask "Which port does the payment service listen on?" --tenant forgecraft')
 def ask(
     question: Annotated[str, typer.Argument(help="The question, in plain language.")],
+    *,
     tenant: Tenant,
     bot: Bot = None,
     source: Sources = None,

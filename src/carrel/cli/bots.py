@@ -14,12 +14,15 @@ from carrel.domain.library import Bot
 if TYPE_CHECKING:
     from carrel.wiring import Office
 
-app = typer.Typer(help="Make and list bots: each reads the sources that it was given, and no other.", no_args_is_help=True)
+app = typer.Typer(
+    help="Make and list bots: each reads the sources that it was given, and no other.", no_args_is_help=True
+)
 
 
 @app.command(epilog="Example: carrel bots create oncall --tenant forgecraft --source runbooks --source postmortems")
 def create(
     name: Annotated[str, typer.Argument(help="The bot's name.")],
+    *,
     tenant: Tenant,
     source: Annotated[list[str], typer.Option("--source", "-s", help="A source, by name or id. May be repeated.")],
     instructions: Annotated[str, typer.Option(help="How it should answer.")] = "",

@@ -21,7 +21,7 @@ _PIECE: Final = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """What became of one file: an outcome of the upload, or `failed`; `code` and `detail` say why it did not succeed."""
+    """What became of one file: an outcome of the upload, or `failed`; `code` and `detail` say why it is not good."""
 
     key: str
     outcome: str

@@ -1,7 +1,7 @@
 """Which files a path names: those that Carrel reads, each with its key, and those that it leaves out."""
 
 import os
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ class Pile:
     skipped: list[str] = field(default_factory=list)
 
 
-def gather(paths: Iterable[Path], endings: Set[str]) -> Pile:
+def gather(paths: Iterable[Path], endings: Container[str]) -> Pile:
     """A file by its name; a folder with all below it, by the path within the folder, in a stable order."""
     pile = Pile()
     for path in paths:

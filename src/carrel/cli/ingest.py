@@ -29,6 +29,7 @@ _OUTCOMES: Final = ("created", "replaced", "unchanged", "duplicate", "rejected",
 @app.command(epilog="Example: carrel ingest ./runbooks ./README.md --tenant forgecraft --source handbook")
 def ingest(
     paths: Annotated[list[Path], typer.Argument(exists=True, help="Files, and folders with all below them.")],
+    *,
     tenant: Tenant,
     source: Annotated[str, typer.Option("--source", "-s", help="The source, by name or id; made if it is absent.")],
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until each document is ready or failed.")] = True,

@@ -32,6 +32,7 @@ Operator = Annotated[bool, typer.Option("--operator", help="An operator key: it 
     epilog="Example: carrel keys create --tenant forgecraft --scope search,ask     |     carrel keys create --operator"
 )
 def create(
+    *,
     tenant: Tenant = None,
     operator: Operator = False,
     scope: Annotated[
@@ -50,7 +51,9 @@ def create(
     if tenant is None:
         if scope or bot or source or expires_at or expires_in_days:
             raise typer.BadParameter("An operator key has no scopes, no limits and no end; revoke it instead.")
-        _show_operator(in_office(lambda office: office.keys.create_operator(console(None), name=name or "cli")), as_json)
+        _show_operator(
+            in_office(lambda office: office.keys.create_operator(console(None), name=name or "cli")), as_json
+        )
         return
     scopes, ends = _scopes(scope), _end(expires_at, expires_in_days)
     label = name or f"cli {datetime.now(UTC):%Y-%m-%d %H:%M}"
@@ -102,7 +105,7 @@ def revoke(
     say({"id": identifier, "revoked": True}, f"The key {identifier} is dead.", as_json=as_json)
 
 
-async def _issue(  # noqa: PLR0913 - a key has that many properties
+async def _issue(
     office: "Office",
     tenant: str,
     name: str,

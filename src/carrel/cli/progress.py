@@ -10,7 +10,7 @@ from carrel.cli.deliveries import Landing
 from carrel.cli.terminal import err
 
 
-class _Rate(ProgressColumn):
+class Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         rate = task.completed / task.elapsed if task.elapsed else 0.0
         return Text(f"{rate:5.1f}/s", style="dim")
@@ -23,7 +23,7 @@ def following(total: int, title: str = "Ingesting") -> Iterator[Callable[[Landin
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        _Rate(),
+        Rate(),
         TextColumn("{task.fields[failed]} failed"),
     )
     with Progress(*columns, console=err()) as progress:

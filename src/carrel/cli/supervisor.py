@@ -31,7 +31,14 @@ class Plan:
     """What to run. `guest` is a module with arguments that runs once when the API answers; `stay`: then serve on."""
 
     def __init__(
-        self, *, listener: int, url: str, worker: bool, guest: tuple[str, ...] = (), stay: bool = True, tell: bool = False
+        self,
+        *,
+        listener: int,
+        url: str,
+        worker: bool,
+        guest: tuple[str, ...] = (),
+        stay: bool = True,
+        tell: bool = False,
     ) -> None:
         self.listener, self.url, self.worker = listener, url, worker
         self.guest, self.stay, self.tell = tuple(guest), stay, tell
@@ -133,7 +140,8 @@ class Supervisor:
     def _welcome(self) -> None:
         _note(f"Carrel serves on {self._plan.url}")
         if self._plan.tell:
-            print(json.dumps({"url": self._plan.url, "pid": os.getpid()}), flush=True)
+            sys.stdout.write(json.dumps({"url": self._plan.url, "pid": os.getpid()}) + "\n")
+            sys.stdout.flush()
         if self._plan.worker:
             self._worker.start()
         if self._plan.guest:
@@ -164,7 +172,7 @@ class Supervisor:
         self._asked += 1
 
     def _sleep(self, seconds: float) -> None:
-        waiting = [self._wake] if self._knock is None else [self._wake, self._knock]
+        waiting: list[int | socket.socket] = [self._wake] if self._knock is None else [self._wake, self._knock]
         select.select(waiting, [], [], seconds)
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake, 4096)
@@ -190,7 +198,7 @@ def _how(code: int) -> str:
 
 
 def _note(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{sentence}\n")
 
 
 def main() -> None:

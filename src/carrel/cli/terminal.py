@@ -35,7 +35,8 @@ def err() -> "Console":
 
 def note(sentence: str) -> None:
     """For the person, never for a program that reads stdout."""
-    print(sentence, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.flush()
 
 
 def say(value: object, readable: "RenderableType", *, as_json: bool) -> None:
@@ -47,7 +48,8 @@ def say(value: object, readable: "RenderableType", *, as_json: bool) -> None:
 
 
 def say_json(value: object) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=_plain_value), flush=True)
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=_plain_value) + "\n")
+    sys.stdout.flush()
 
 
 def say_refusal(refusal: Refusal, *, as_json: bool) -> None:
@@ -62,7 +64,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        grid.add_column(column, no_wrap=column == "id")
     for row in rows:
         grid.add_row(*(Text(_cell(value), overflow="fold") for value in row))
     return grid if grid.row_count else Text("Nothing is there yet.")

@@ -1,9 +1,10 @@
 """Chunking along structure: sections stay together, long blocks are cut at line and sentence ends, nothing is lost."""
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Final
 
 from carrel.domain.library import ChunkRules
@@ -11,20 +12,25 @@ from carrel.domain.text import Block, Chunk, ParsedDocument
 from carrel.ports.embedder import Tokens
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|\n+")
-_SMALL: Final = 4
+_SMALL: Final = 4  # a section below this part of the size takes its neighbour in
+_TINY: Final = 12  # and below this part also the beginning of a long one
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Tokens `first` to `last` (exclusive) of the document, all of one block."""
+    """Tokens `first` to `last` (exclusive) of the document, all of one block. `announces`: it belongs to the next."""
 
     first: int
     last: int
     block: Block
+    announces: bool = False
 
     @property
     def length(self) -> int:
         return self.last - self.first
+
+
+_Group = list[_Piece]
 
 
 def chunk(document: ParsedDocument, tokens: Tokens, rules: ChunkRules) -> list[Chunk]:
@@ -32,84 +38,173 @@ def chunk(document: ParsedDocument, tokens: Tokens, rules: ChunkRules) -> list[C
 
     `tokens` are those of the whole text; no chunk has more than `rules.size` of them, and every one is in some chunk.
     """
-    starts = [start for start, _ in tokens.spans]
-    pieces = [piece for block in document.blocks for piece in _cut(document.text, block, starts, rules)]
-    groups = _pack(pieces, rules.size)
+    cutter = _Cutter(document.text, [start for start, _ in tokens.spans], rules)
+    sections = [cutter.groups(section) for section in _sections(cutter.whole(document.blocks))]
+    groups = _joined(sections, rules.size)
     return [_chunk(document.text, tokens, group, ordinal) for ordinal, group in enumerate(groups)]
 
 
-def _cut(text: str, block: Block, starts: list[int], rules: ChunkRules) -> Iterator[_Piece]:
-    first, last = bisect_left(starts, block.start), bisect_left(starts, block.end)
-    if last - first <= rules.size:
-        if last > first:
-            yield _Piece(first, last, block)
-        return
-    ends = [bisect_left(starts, block.start + match.end()) for match in _matches(text, block)]
-    while last - first > rules.size:
-        end = _best_end(ends, first, rules.size)
-        yield _Piece(first, end, block)
-        first = max(end - rules.overlap, first + 1)
-    yield _Piece(first, last, block)
-
-
-def _matches(text: str, block: Block) -> Iterator[re.Match[str]]:
-    return _SENTENCE_END.finditer(text[block.start : block.end])
-
-
-def _best_end(ends: list[int], first: int, size: int) -> int:
-    """The last sentence end in the second half of the window, or the window's end."""
-    place = bisect_left(ends, first + size + 1) - 1
-    if place >= 0 and ends[place] > first + size // 2:
-        return ends[place]
-    return first + size
-
-
-def _pack(pieces: list[_Piece], size: int) -> Iterator[list[_Piece]]:
-    """Pieces of one section together; a section that is small takes the next one in, so that no chunk is a crumb."""
-    group: list[_Piece] = []
-    length = 0
+def _sections(pieces: Iterator[_Piece]) -> Iterator[_Group]:
+    """A section is a run of headings and what follows them."""
+    section: _Group = []
     for piece in pieces:
-        new_section = bool(group) and piece.block.kind == "heading" and length >= size // _SMALL
-        if group and (new_section or length + piece.length > size or _overlaps(group[-1], piece)):
-            heading = _trailing_heading(group)
-            yield group[: len(group) - len(heading)] or group
-            group = heading if len(heading) < len(group) else []
-            length = sum(held.length for held in group)
-            if group and length + piece.length > size:
-                yield group
-                group, length = [], 0
-        group.append(piece)
-        length += piece.length
-    if group:
-        yield group
+        if _is_heading(piece) and section and not _is_heading(section[-1]):
+            yield section
+            section = []
+        section.append(piece)
+    if section:
+        yield section
 
 
-def _overlaps(before: _Piece, piece: _Piece) -> bool:
-    return piece.first < before.last
+class _Cutter:
+    """Packs sections into groups of at most `rules.size` tokens, and cuts the blocks that are longer."""
+
+    def __init__(self, text: str, starts: list[int], rules: ChunkRules) -> None:
+        self._text = text
+        self._starts = starts
+        self._size = rules.size
+        self._overlap = min(rules.overlap, rules.size // 2)
+
+    def whole(self, blocks: tuple[Block, ...]) -> Iterator[_Piece]:
+        for block in blocks:
+            piece = _Piece(self._place(block.start), self._place(block.end), block, self._announces(block))
+            if piece.length:
+                yield piece
+
+    def _announces(self, block: Block) -> bool:
+        return block.kind == "heading" or self._text[block.start : block.end].rstrip().endswith(":")
+
+    def groups(self, section: _Group) -> list[_Group]:
+        """What announces something (a heading, a line that ends in a colon) stays with it."""
+        done: list[_Group] = []
+        group: _Group = []
+        for piece in section:
+            if _length(group) + piece.length > self._size:
+                carried = _announcing(group, self._size)
+                done += [group[: len(group) - len(carried)]] if len(carried) < len(group) else []
+                *full, group = self._with_parts(carried, piece)
+                done += full
+            else:
+                group = [*group, piece]
+        return _balanced([*done, group], self._size)
+
+    def _with_parts(self, group: _Group, piece: _Piece) -> Iterator[_Group]:
+        """The piece cut into parts of about one length, each a group; the first joins the group, if there is room."""
+        room = self._size - _length(group)
+        if group and room < max(self._size // 2, 1):
+            yield group
+            group, room = [], self._size
+        ends = [] if piece.length <= room else self._ends(piece.block)
+        first = piece.first
+        while piece.last - first > room:
+            end = self._end(ends, first, piece.last - first, room)
+            yield [*group, _Piece(first, end, piece.block)]
+            group, room = [], self._size
+            first = self._resume(ends, first, end)
+        yield [*group, replace(piece, first=first)]
+
+    def _end(self, ends: list[int], first: int, rest: int, room: int) -> int:
+        """The line or sentence end that comes nearest to parts of one length."""
+        parts = -(-max(rest - self._overlap, 1) // max(room - self._overlap, 1))
+        wanted = first + min(-(-(rest + (parts - 1) * self._overlap) // parts), room)
+        least, most = first + max(room // 2, self._overlap) + 1, first + room
+        near = ends[bisect_left(ends, least) : bisect_right(ends, most)]
+        return min(near, key=lambda end: abs(end - wanted), default=min(max(wanted, least), most))
+
+    def _resume(self, ends: list[int], first: int, end: int) -> int:
+        """The next part repeats what ended this one, in whole lines or sentences where there are any."""
+        earliest = max(end - self._overlap, first + 1)
+        place = bisect_left(ends, earliest)
+        return ends[place] if place < len(ends) and ends[place] < end else earliest
+
+    def _ends(self, block: Block) -> list[int]:
+        matches = _SENTENCE_END.finditer(self._text, block.start, block.end)
+        return [self._place(match.end()) for match in matches]
+
+    def _place(self, character: int) -> int:
+        return bisect_left(self._starts, character)
 
 
-def _trailing_heading(group: list[_Piece]) -> list[_Piece]:
-    """Headings at the end of a group belong to what follows."""
+def _announcing(group: _Group, size: int) -> _Group:
+    """The headings and lead-ins that end a group; a long paragraph that ends in a colon says something itself."""
     count = 0
-    while count < len(group) and group[-1 - count].block.kind == "heading":
+    while count < len(group) and _announces(group[-1 - count], size):
         count += 1
-    return group[len(group) - count :] if count else []
+    return group[len(group) - count :]
 
 
-def _chunk(text: str, tokens: Tokens, group: list[_Piece], ordinal: int) -> Chunk:
-    first, last = group[0].first, group[-1].last
-    start, end = tokens.spans[first][0], tokens.spans[last - 1][1]
-    body = next((piece.block for piece in group if piece.block.kind != "heading"), group[0].block)
-    return Chunk(
-        ordinal=ordinal,
-        text=text[start:end],
-        heading_path=body.heading_path,
-        page=group[0].block.page,
-        start=start,
-        end=end,
-        tokens=_ids(tokens, group),
+def _announces(piece: _Piece, size: int) -> bool:
+    return piece.announces and (_is_heading(piece) or piece.length <= size // _SMALL)
+
+
+def _balanced(groups: list[_Group], size: int) -> list[_Group]:
+    """A section does not end in a crumb while the group before has something to give."""
+    if len(groups) < 2:  # noqa: PLR2004 - a pair
+        return groups
+    *done, before, last = groups
+    while _length(last) < size // _SMALL and _may_give(before, last, size):
+        before, last = before[:-1], [before[-1], *last]
+    return [*done, before, last]
+
+
+def _may_give(before: _Group, last: _Group, size: int) -> bool:
+    given = before[-1]
+    return (
+        len(before) > 1
+        and not _is_heading(before[-2])
+        and given.last <= last[0].first
+        and _length(last) + given.length <= min(size, _length(before) - given.length)
     )
 
 
-def _ids(tokens: Tokens, group: list[_Piece]) -> tuple[int, ...]:
-    return tuple(token for piece in group for token in tokens.ids[piece.first : piece.last])
+def _joined(sections: list[list[_Group]], size: int) -> Iterator[_Group]:
+    """A small section and the next one, where both belong under one heading."""
+    small: _Group = []
+    for section in sections:
+        head, *others = section
+        if small and not _may_join(small, section, size):
+            yield small
+            small = []
+        head = [*small, *head]
+        small = head if not others and _length(head) < size // _SMALL else []
+        if not small:
+            yield head
+            yield from others
+    if small:
+        yield small
+
+
+def _may_join(small: _Group, section: list[_Group], size: int) -> bool:
+    fits = _length(small) + _length(section[0]) <= size
+    above = small[-1].block.heading_path[:-1]
+    related = bool(above) and section[0][-1].block.heading_path[: len(above)] == above
+    below = section[0][-1].block.heading_path[: len(above) + 1] == small[-1].block.heading_path
+    return fits and (related or below) and (len(section) == 1 or _length(small) < size // _TINY)
+
+
+def _is_heading(piece: _Piece) -> bool:
+    return piece.block.kind == "heading"
+
+
+def _length(group: _Group) -> int:
+    return sum(piece.length for piece in group)
+
+
+def _chunk(text: str, tokens: Tokens, group: _Group, ordinal: int) -> Chunk:
+    first, last = group[0].first, group[-1].last
+    start, end = tokens.spans[first][0], tokens.spans[last - 1][1]
+    return Chunk(
+        ordinal=ordinal,
+        text=text[start:end],
+        heading_path=_common_path(group),
+        page=group[0].block.page,
+        start=start,
+        end=end,
+        tokens=tuple(token for piece in group for token in tokens.ids[piece.first : piece.last]),
+    )
+
+
+def _common_path(group: _Group) -> tuple[str, ...]:
+    """The headings under which all of it stands; a heading alone stands under itself."""
+    paths = [piece.block.heading_path for piece in group if not _is_heading(piece)] or [group[-1].block.heading_path]
+    return tuple(same[0] for same in takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False)))

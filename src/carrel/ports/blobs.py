@@ -25,3 +25,7 @@ class Blobs(Protocol):
     async def delete(self, key: str) -> None:
         """Deleting what is not there is no error."""
         ...
+
+    async def older(self, tenant: TenantId, *, seconds: float) -> list[str]:
+        """The keys of what has lain there for longer than that, unfinished writes included."""
+        ...

@@ -20,6 +20,29 @@ class Finding:
     sentence: str
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Versions, and whether the schema is this version's."""
+
+    server: str
+    vector: str | None
+    current: bool
+
+
+async def look(url: str) -> Look:
+    """For a person who wants to know what is there. Raises Unavailable when it does not answer."""
+    with translated():
+        connection = await asyncpg.connect(plain_url(url), timeout=10)
+    try:
+        return Look(
+            server=str(await connection.fetchval("show server_version")).split()[0],
+            vector=await connection.fetchval("select extversion from pg_extension where extname = 'vector'"),
+            current=await schema.is_current(connection),
+        )
+    finally:
+        await connection.close()
+
+
 async def inspect(url: str) -> list[Finding]:
     """Everything that is wrong with the database as the serving role sees it; empty when all walls stand.
 

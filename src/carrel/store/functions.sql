@@ -74,6 +74,15 @@ language sql stable security definer set search_path = carrel, pg_temp as $$
     from (select j.due_at, j.due_at <= now() as due, coalesce(j.leased_until >= now(), false) as leased from jobs j) found
 $$;
 
+-- owner: jobs
+-- Which of these blobs a version names, whoever owns it. Names only, and only those that the caller knew already.
+create or replace function named_blobs(blobs text[])
+returns setof text
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    select v.blob_key from document_versions v
+    where v.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and v.blob_key = any (blobs)
+$$;
+
 -- owner: index
 create or replace function put_dense_384(generation uuid, chunk_ids uuid[], source_ids uuid[], version_ids uuid[], embeddings halfvec[])
 returns void

@@ -5,6 +5,7 @@ pending -> processing -> ready (live) -> gone, when a newer one is ready
 A version that is not ready has a job; a version without a job is ready or failed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -180,6 +181,14 @@ async def lock(tx: Transaction, document: DocumentId) -> None:
 
 
 _LOCK_ROW = Statement("select 1 from documents where tenant_id = :tenant and id = :id for update")
+
+
+async def named_blobs(tx: Transaction, blobs: Sequence[str]) -> frozenset[str]:
+    """Those that a version of the tenant names, private ones included."""
+    return frozenset(row["named_blobs"] for row in await tx.rows(_NAMED, blobs=list(blobs)))
+
+
+_NAMED = Statement("select named_blobs(:blobs)")
 
 
 async def superseded(tx: Transaction, document: DocumentId) -> list[VersionId]:

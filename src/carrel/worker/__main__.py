@@ -9,6 +9,7 @@ import sys
 from carrel import wiring
 from carrel.domain.errors import Refusal
 from carrel.worker.loop import Worker
+from carrel.worker.rounds import hourly
 
 
 async def _work(settings: wiring.Settings, *, tell: bool) -> None:
@@ -16,10 +17,15 @@ async def _work(settings: wiring.Settings, *, tell: bool) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with wiring.working(settings) as bench:
+    async with wiring.working(settings) as bench, hourly(bench.sweep):
         if tell:
-            print(json.dumps({"pid": os.getpid(), "concurrency": bench.concurrency}), flush=True)
+            _tell({"pid": os.getpid(), "concurrency": bench.concurrency})
         await Worker(bench.desk, bench.tasks, concurrency=bench.concurrency, lease=bench.lease).run(stop)
+
+
+def _tell(value: object) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
@@ -29,9 +35,9 @@ def main() -> None:
         wiring.configure(settings.log_level)
         asyncio.run(_work(settings, tell=as_json))
     except Refusal as refusal:
-        print(f"error: {refusal.detail} ({refusal.code})", file=sys.stderr)
+        sys.stderr.write(f"error: {refusal.detail} ({refusal.code})\n")
         if as_json:
-            print(json.dumps({"error": {"code": refusal.code, "detail": refusal.detail}}))
+            _tell({"error": {"code": refusal.code, "detail": refusal.detail}})
         sys.exit(1)
 
 

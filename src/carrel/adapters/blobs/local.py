@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
+import math
 import os
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -48,13 +50,37 @@ class LocalBlobs:
                 yield piece
 
     async def delete(self, key: str) -> None:
-        await asyncio.to_thread((self._root / key).unlink, missing_ok=True)
+        try:
+            await asyncio.to_thread((self._root / key).unlink, missing_ok=True)
+        except OSError as error:
+            raise Unavailable(f"The blob store cannot delete: {error.strerror}.", code="blobs_unavailable") from error
+
+    async def older(self, tenant: TenantId, *, seconds: float) -> list[str]:
+        try:
+            return await asyncio.to_thread(_older, self._root / str(tenant), time.time() - seconds)
+        except OSError as error:
+            raise Unavailable(f"The blob store cannot be read: {error.strerror}.", code="blobs_unavailable") from error
 
     def _existing(self, key: str) -> Path:
         path = self._root / key
         if not path.is_file():
             raise NotFound
         return path
+
+
+def _older(folder: Path, moment: float) -> list[str]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return [f"{folder.name}/{entry.name}" for entry in entries if _changed(entry) < moment]
+
+
+def _changed(entry: "os.DirEntry[str]") -> float:
+    """A file that vanishes under our eyes is as young as can be."""
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _create(part: Path) -> BinaryIO:

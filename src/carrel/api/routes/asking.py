@@ -11,7 +11,6 @@ from carrel.api.security import GuardedRoute, MayAsk, MaySearch
 from carrel.api.state import App
 from carrel.api.streaming import EventStream
 from carrel.ask.pipeline import Done
-from carrel.domain.errors import Unavailable
 
 router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 
@@ -36,7 +35,5 @@ async def chat(principal: MayAsk, app: App, wish: ChatRequest, once: Idempotency
     if wish.stream:
         return await EventStream.begin(app.asking.chat(allowed))
     async with aclosing(app.asking.chat(allowed, memo=once.memo(wish, 200, ChatAnswer.of))) as events:
-        async for event in events:
-            if isinstance(event, Done):
-                return ChatAnswer.of(event.remembered)
-    raise Unavailable("The answer broke off.")
+        (done,) = [event async for event in events if isinstance(event, Done)]
+    return ChatAnswer.of(done.remembered)

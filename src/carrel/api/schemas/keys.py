@@ -58,7 +58,7 @@ class KeyView(BaseModel):
 
 
 class IssuedKeyView(KeyView):
-    key: Annotated[str, Field(description="The key in clear. It is in this answer only.")] = ""
+    key: Annotated[str, Field(description="The key in clear. It is in this answer only.")]
 
 
 class KeyList(Listing[KeyView]):

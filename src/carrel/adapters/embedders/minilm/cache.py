@@ -44,16 +44,35 @@ class Built:
         return self.model.exists() and self.tokenizer.exists()
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Which model this processor runs, whether it is built, and where its genuine weights lie, if they are here."""
+
+    name: str
+    built: bool
+    weights: Path | None
+
+
 def prepare(home: Path, *, threads: int) -> MiniLM:
     """Builds the model where it is not yet built, which takes about a second, and loads it.
 
     Any number of processes may call this at once. Raises Unavailable (`model_missing`, `model_not_built`,
     `model_failed`).
     """
-    built = Built(home / "models", bits=weight_bits(platform.machine(), _cpuinfo()))
+    built = _built(home)
     if not built.exists():
         _build_apart(built, find(home))
     return MiniLM(built.model, built.tokenizer, threads=threads, name=built.name)
+
+
+def look(home: Path) -> Condition:
+    """Without building or loading anything."""
+    built = _built(home)
+    try:
+        weights = find(home).weights
+    except Unavailable:
+        weights = None
+    return Condition(built.name, built.exists(), weights)
 
 
 def build(built: Built, source: Source) -> None:
@@ -77,6 +96,10 @@ def calibration(tokenizer: Path) -> list[list[int]]:
 def weight_bits(machine: str, cpuinfo: str) -> int:
     """x86 without VNNI sums pairs of products in 16 bits, which 8-bit weights can overflow."""
     return 7 if machine in X86 and VNNI.isdisjoint(cpuinfo.split()) else 8
+
+
+def _built(home: Path) -> Built:
+    return Built(home / "models", bits=weight_bits(platform.machine(), _cpuinfo()))
 
 
 def _cpuinfo() -> str:

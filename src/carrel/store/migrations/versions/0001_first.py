@@ -415,6 +415,7 @@ def definers(auth: str, index: str, jobs: str) -> None:
         f"grant select (tenant_id, bot_id, source_id) on bot_sources to {auth};\n"
         f"grant select, insert, update on jobs, job_turns to {jobs};\n"
         f"grant select (tenant_id, message_id, document_id) on citations to {jobs};\n"
+        f"grant select (tenant_id, blob_key) on document_versions to {jobs};\n"
         f"grant select (tenant_id, id, status), update (status, answer) on messages to {jobs}"
     )
     for table in ("operator_keys", "api_keys", "tenants", "bot_sources"):
@@ -424,5 +425,6 @@ def definers(auth: str, index: str, jobs: str) -> None:
         script(f"create policy definer_index on {table} to {index} using (true) with check (true)")
     for table in ("jobs", "job_turns"):
         script(f"create policy definer_jobs on {table} to {jobs} using (true) with check (true)")
-    script(f"create policy definer_jobs on citations for select to {jobs} using (true)")
+    for table in ("citations", "document_versions"):
+        script(f"create policy definer_jobs on {table} for select to {jobs} using (true)")
     script(f"create policy definer_jobs on messages to {jobs} using (true) with check (true)")

@@ -1,0 +1,53 @@
+"""Sweeping: bytes that no version names, left by an upload that died half-way, go after a day."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+import structlog
+
+from carrel.domain.access import for_job, for_machine
+from carrel.domain.ids import TenantId
+from carrel.ports.blobs import Blobs
+from carrel.store import tenants, versions
+from carrel.store.transaction import Database
+
+log = structlog.get_logger(__name__)
+
+_GRACE: Final = 86_400.0
+_BATCH: Final = 1_000
+
+
+class Sweep:
+    """`grace` is how many seconds an upload may take from its first byte to its commit."""
+
+    def __init__(self, database: Database, blobs: Blobs, *, grace: float = _GRACE) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._grace = grace
+
+    async def run(self) -> None:
+        """Every tenant, each in a transaction of its own. Raises Unavailable."""
+        async for tenant in self._tenants():
+            old = await self._blobs.older(tenant, seconds=self._grace)
+            for first in range(0, len(old), _BATCH):
+                await self._forget_strays(tenant, old[first : first + _BATCH])
+
+    async def _forget_strays(self, tenant: TenantId, blobs: list[str]) -> None:
+        async with self._database.transaction(for_job(tenant, None)) as tx:
+            named = await versions.named_blobs(tx, blobs)
+        strays = [blob for blob in blobs if blob not in named]
+        for stray in strays:
+            await self._blobs.delete(stray)
+        if strays:
+            log.info("blobs.swept", tenant=str(tenant), count=len(strays))
+
+    async def _tenants(self) -> AsyncIterator[TenantId]:
+        cursor = None
+        while True:
+            async with self._database.transaction(for_machine()) as tx:
+                page = await tenants.listed(tx, limit=100, cursor=cursor)
+            for tenant in page.items:
+                yield tenant.id
+            if page.next_cursor is None:
+                return
+            cursor = page.next_cursor

@@ -1,0 +1,34 @@
+"""What a worker does now and then, beside its jobs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from carrel.domain.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+_HOUR: Final = 3600.0
+
+
+@asynccontextmanager
+async def hourly(chore: Callable[[], Awaitable[None]], *, seconds: float = _HOUR) -> AsyncIterator[None]:
+    """At once and then every hour until the end; what was not possible is tried again the next time."""
+    async with asyncio.TaskGroup() as group:
+        rounds = group.create_task(_repeat(chore, seconds))
+        try:
+            yield
+        finally:
+            rounds.cancel()
+
+
+async def _repeat(chore: Callable[[], Awaitable[None]], seconds: float) -> None:
+    while True:
+        try:
+            await chore()
+        except Unavailable as problem:
+            log.warning("chore.waits", problem=problem.detail)
+        await asyncio.sleep(seconds)

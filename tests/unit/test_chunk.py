@@ -1,0 +1,177 @@
+"""Chunking: nothing is lost, nothing is too long, and a chunk is what a careful engineer would cut."""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from carrel.domain.ids import GenerationId, VersionId, chunk_id, new_id
+from carrel.domain.library import ChunkRules
+from carrel.domain.text import Block, Chunk, ParsedDocument
+from carrel.ingest.chunk import chunk
+from carrel.ports.embedder import Tokens
+
+KINDS = ("heading", "paragraph", "list", "code", "table")
+WORDS = ("gateway", "drains", "ends.", "now!", "why?", "line\n", "a", "7443", "x:")
+
+
+def tokenized(text: str) -> Tokens:
+    """A token for each word, and for each piece of eight characters of a longer one."""
+    spans = [match.span() for match in re.finditer(r"\S{1,8}", text)]
+    return Tokens(tuple(range(len(spans))), tuple(spans))
+
+
+def a_document(*blocks: tuple[str, str], path: Sequence[str] = ()) -> ParsedDocument:
+    """Blocks as (kind, text); a heading of kind `#`, `##` … stands above what follows."""
+    text, made, above = "", [], list(path)
+    for kind, content in blocks:
+        text += "\n\n" if text else ""
+        if kind.startswith("#"):
+            above = [*above[: len(kind) - 1], content]
+        made.append(
+            Block(len(text), len(text) + len(content), "heading" if kind.startswith("#") else kind, tuple(above))
+        )
+        text += content
+    return ParsedDocument(text, tuple(made))
+
+
+def words(count: int, *, mark: str = "word") -> str:
+    return " ".join(f"{mark}{number}" for number in range(count))
+
+
+def sentences(count: int, *, length: int = 10) -> str:
+    return " ".join(f"{words(length - 1, mark='w')} end{number}." for number in range(count))
+
+
+def chunks_of(document: ParsedDocument, *, size: int = 48, overlap: int = 8) -> list[Chunk]:
+    return chunk(document, tokenized(document.text), ChunkRules(size, overlap))
+
+
+blocks = st.lists(
+    st.tuples(
+        st.sampled_from(("#", "##", "###", "paragraph", "paragraph", "list", "code", "table")),
+        st.lists(st.sampled_from(WORDS), min_size=1, max_size=60).map(lambda some: " ".join(some).strip()),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(blocks, st.integers(1, 64), st.integers(0, 64))
+def test_whatever_the_document(made: list[tuple[str, str]], size: int, overlap: int) -> None:
+    document = a_document(*made)
+    tokens = tokenized(document.text)
+    rules = ChunkRules(size, overlap).within(254)
+
+    found = chunk(document, tokens, rules)
+
+    assert found == chunk(document, tokens, rules), "the same again"
+    assert [one.ordinal for one in found] == list(range(len(found)))
+    assert {token for one in found for token in one.tokens} == set(tokens.ids), "every token is in some chunk"
+    for one in found:
+        assert 0 < len(one.tokens) <= size
+        assert one.text == document.text[one.start : one.end]
+        assert one.tokens == tuple(range(one.tokens[0], one.tokens[-1] + 1)), "in one stretch"
+        assert tokens.spans[one.tokens[0]][0] == one.start
+        assert tokens.spans[one.tokens[-1]][1] == one.end
+    for before, after in pairwise(found):
+        assert before.tokens[0] < after.tokens[0]
+        shared = [token for token in after.tokens if token <= before.tokens[-1]]
+        assert len(shared) <= min(overlap, size // 2)
+        inside = [block for block in document.blocks if block.start < after.start < block.end]
+        assert not shared or inside, "only a block that was cut repeats itself"
+
+
+def test_the_ids_of_a_version_are_its_own_and_always_the_same() -> None:
+    version, other, generation = VersionId(new_id()), VersionId(new_id()), GenerationId(new_id())
+    ids = [chunk_id(version, generation, ordinal) for ordinal in range(50)]
+    assert len({*ids, *(chunk_id(other, generation, ordinal) for ordinal in range(50))}) == 100
+    assert ids == [chunk_id(version, generation, ordinal) for ordinal in range(50)]
+
+
+@pytest.mark.parametrize("line", ["x" * 100_000, "word " * 20_000], ids=["one word", "one line"])
+def test_a_line_of_a_hundred_thousand_characters(line: str) -> None:
+    document = a_document(("paragraph", line.strip()))
+    found = chunks_of(document, size=240, overlap=32)
+    assert max(len(one.tokens) for one in found) <= 240
+    assert min(len(one.tokens) for one in found) > 120, "parts of about one length"
+
+
+def test_no_blocks_no_chunks() -> None:
+    assert chunks_of(ParsedDocument("", ())) == []
+    assert chunks_of(ParsedDocument("   ", (Block(0, 3, "paragraph"),))) == []
+
+
+def test_headings_travel_with_what_follows() -> None:
+    document = a_document(
+        ("#", "Title"), ("paragraph", words(40)), ("##", "Second"), ("###", "Deeper"), ("paragraph", words(40))
+    )
+    first, second = chunks_of(document)
+    assert first.heading_path == ("Title",)
+    assert second.text.startswith("Second\n\nDeeper\n\nword0")
+    assert second.heading_path == ("Title", "Second", "Deeper")
+
+
+def test_a_heading_is_never_parted_from_a_long_block() -> None:
+    document = a_document(("#", "Title"), ("code", sentences(6)))
+    assert all(len(one.tokens) > 8 for one in chunks_of(document))
+    assert chunks_of(document)[0].text.startswith("Title\n\nw0")
+
+
+def test_a_lead_in_stays_with_its_list() -> None:
+    document = a_document(
+        ("#", "Steps"), ("paragraph", sentences(3)), ("paragraph", "Check these:"), ("list", words(30, mark="step"))
+    )
+    first, second = chunks_of(document)
+    assert "Check these" not in first.text
+    assert second.text.startswith("Check these:\n\nstep0")
+
+
+def test_small_sections_of_one_parent_share_a_chunk_under_the_name_of_both() -> None:
+    document = a_document(
+        ("#", "Guide"),
+        ("##", "Questions"),
+        ("###", "Why"),
+        ("paragraph", words(6)),
+        ("###", "When"),
+        ("paragraph", words(6)),
+    )
+    (only,) = chunks_of(document)
+    assert only.heading_path == ("Guide", "Questions")
+
+
+def test_a_small_section_does_not_reach_over_its_parent() -> None:
+    document = a_document(
+        ("#", "Guide"),
+        ("##", "Mitigation"),
+        ("###", "Database"),
+        ("paragraph", words(8, mark="promote")),
+        ("##", "Rollback"),
+        ("paragraph", words(20, mark="undo")),
+    )
+    paths = [one.heading_path for one in chunks_of(document)]
+    assert paths == [("Guide", "Mitigation", "Database"), ("Guide", "Rollback")]
+
+
+def test_a_long_block_is_cut_at_sentences_and_repeats_whole_ones() -> None:
+    document = a_document(("paragraph", sentences(12)))
+    found = chunks_of(document, size=48, overlap=12)
+    assert all(one.text.endswith(".") for one in found)
+    assert all(one.text.startswith("w0 ") for one in found)
+    assert all(set(one.tokens) & set(after.tokens) for one, after in pairwise(found))
+
+
+def test_a_section_does_not_end_in_a_crumb() -> None:
+    document = a_document(
+        ("#", "List"), *[("paragraph", words(15, mark=f"p{n}")) for n in range(3)], ("list", "Four words are left")
+    )
+    assert [len(one.tokens) for one in chunks_of(document)] == [31, 19]
+
+
+def test_a_page_is_that_of_the_beginning() -> None:
+    text = "First page. Second page."
+    pages = ParsedDocument(text, (Block(0, 11, "paragraph", page=4), Block(12, 24, "paragraph", page=5)))
+    assert [one.page for one in chunks_of(pages)] == [4]
