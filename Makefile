@@ -35,7 +35,7 @@ check: setup  ## What the build demands: format, lint, types, layers, branch cov
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	bash -c 'set -o pipefail; COVERAGE_PROCESS_START=pyproject.toml $(BIN)/pytest --numprocesses 2 --dist loadscope --cov --cov-branch --cov-report=term --cov-fail-under=90'
+	$(BIN)/pytest --numprocesses 2 --dist loadscope --quiet --cov --cov-branch --cov-report=term --cov-fail-under=90
 
 format: setup  ## Put the code into its form
 	$(BIN)/ruff format .

@@ -107,11 +107,15 @@ class Settings(BaseSettings):
         return self.home.expanduser().absolute()
 
 
+_SENTENCES = {"too_short": "write at least {min_length} characters"}
+
+
 def explained(error: ValidationError) -> str:
     """The first thing that is wrong, as one sentence that names the variable; never the value, which may be secret."""
     first = error.errors(include_input=False)[0]
     name = "CARREL_" + "__".join(str(part) for part in first["loc"] if str(part) not in _KINDS).upper()
-    return f"{name}: {first['msg'].removeprefix('Value error, ')}."
+    message = _SENTENCES.get(first["type"], first["msg"].removeprefix("Value error, ")).format(**first.get("ctx", {}))
+    return f"{name}: {message}."
 
 
 _KINDS = frozenset({"pgvector", "minilm", "extractive", "local"})

@@ -5,6 +5,8 @@ import sys
 
 import structlog
 
+_TALKATIVE = ("alembic", "asyncio", "httpcore2", "httpx2", "uvicorn")
+
 
 def configure(level: str, *, pretty: bool | None = None) -> None:
     """Our events and the libraries' records in one form. Local variables never stand in a traceback: they hold text."""
@@ -29,6 +31,8 @@ def configure(level: str, *, pretty: bool | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    for library in _TALKATIVE:
+        logging.getLogger(library).setLevel(max(root.level, logging.WARNING))
 
 
 def _formatter(shared: list[structlog.typing.Processor], *, pretty: bool) -> logging.Formatter:

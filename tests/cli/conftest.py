@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cli.shell import Shell
 
 from carrel.adapters.postgres import Endpoint, bootstrap
+from cli.shell import Shell
 
 NAME = "terminal"
 

@@ -5,6 +5,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+
 from cli.shell import Shell
 
 
@@ -20,7 +21,7 @@ def test_a_tenant_is_made_once(shell: Shell) -> None:
     again = shell("tenants", "create", "Blue Heron", "--json")
 
     assert (made.code, made.value["slug"], made.value["name"]) == (0, "blue-heron", "Blue Heron")
-    assert uuid.UUID(made.value["id"])
+    assert str(uuid.UUID(made.value["id"])) == made.value["id"]
     assert (again.code, again.value["error"]["code"]) == (1, "tenant_exists")
     assert again.err.strip() == f"error: {again.value['error']['detail']} (tenant_exists)"
     assert "blue-heron" in shell("tenants", "list").out

@@ -1,6 +1,7 @@
 """The tour, through the same doors as everybody."""
 
 import pytest
+
 from cli.shell import Shell
 
 ORGANISATIONS = ["forgecraft", "roadkeep", "northbeam"]

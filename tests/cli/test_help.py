@@ -39,7 +39,7 @@ def test_every_command_has_help_with_an_example_and_knows_json(words: tuple[str,
     said = CliRunner().invoke(app, [*words, "--help"])
 
     assert said.exit_code == 0
-    assert f"Example: carrel {' '.join(words)}" in " ".join(said.output.split()).replace("carrel CARREL", "")
+    assert f"Example: carrel {' '.join(words)}" in " ".join(said.output.split())
     assert "--json" in said.output
 
 
@@ -56,10 +56,8 @@ def test_the_version_is_there_at_once() -> None:
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        said = subprocess.run(
-            [sys.executable, "-P", "-m", "carrel.cli", "--version"], capture_output=True, text=True, check=True
-        )
+        said = subprocess.check_output([sys.executable, "-P", "-m", "carrel.cli", "--version"], text=True)
         times.append(time.perf_counter() - began)
+        assert said.startswith("carrel ")
 
-    assert said.stdout.startswith("carrel ")
     assert min(times) < 0.6  # twice the promise: other tests run beside this one

@@ -1,17 +1,29 @@
 """Files become documents, documents answer, and what could not be taken is named."""
 
+import signal
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli.shell import Said, Shell
 
 from carrel.cli.files import gather
+from cli.shell import Said, Shell, children_of, end, lives, until
 
 PAYMENTS = (
     "# Payment service\n\nThe payment service listens on port 7443. Restart it with `systemctl restart payments`.\n"
 )
 STORAGE = "# Storage\n\nThe storage cluster keeps three copies of every object in the rack Juniper.\n"
+
+
+@pytest.fixture(scope="module")
+def attended(shell: Shell) -> Iterator[None]:
+    """A worker lives for the tests that come after; those before it hire their own."""
+    work = shell.begin("work", "--json")
+    assert work.stdout is not None
+    work.stdout.readline()
+    yield
+    end(work)
 
 
 @pytest.fixture
@@ -51,23 +63,18 @@ def test_a_folder_is_brought_in_worked_and_found_unchanged_the_next_time(
     assert "2/2" in second.err
 
 
-def test_what_cannot_be_read_is_named_and_the_exit_code_says_so(shell: Shell, tenant: str, folder: Path) -> None:
-    (folder / "broken.pdf").write_bytes(b"%PDF-1.7\nnothing of the kind")
-    (folder / "empty.md").write_bytes(b"")
-    (folder / "picture.png").write_bytes(b"\x89PNG")
-    (folder / ".hidden.md").write_text("# Hidden")
+def test_ctrl_c_ends_it_quietly_and_takes_the_hired_worker_along(shell: Shell, tenant: str, folder: Path) -> None:
+    for number in range(12):
+        (folder / f"{number}.md").write_text(f"# Paper {number}\n\n{STORAGE * 20}")
+    ingesting = shell.begin("ingest", str(folder), "--tenant", tenant, "--source", "handbook")
+    until(lambda: bool(children_of(ingesting.pid)))
+    hired = children_of(ingesting.pid)
 
-    said = ingested(shell, tenant, folder)
+    said = end(ingesting, signal.SIGINT)
 
-    problems = {one["key"]: one["problem"]["code"] for one in said.value["documents"] if one["problem"]}
-    assert said.code == 1
-    assert problems == {"broken.pdf": "damaged_document", "empty.md": "empty_document"}
-    assert outcomes(said)["storage.txt"] == "created"
-    assert said.value["skipped"] == ["picture.png"]
-    readable = shell("ingest", folder, "--tenant", tenant, "--source", "handbook")
-    assert readable.code == 1
-    assert "damaged_document" in readable.out
-    assert "Skipped 1 of other kinds: picture.png." in readable.err
+    assert said.code == 130
+    assert "Traceback" not in said.err
+    until(lambda: not any(lives(pid) for pid in hired))
 
 
 def test_two_files_with_one_key_do_not_hide_each_other(shell: Shell, tenant: str, folder: Path) -> None:
@@ -92,6 +99,27 @@ def test_without_waiting_the_documents_are_left_to_a_worker(shell: Shell, tenant
     assert {one["status"] for one in again.value["documents"]} == {"ready"}
 
 
+@pytest.mark.usefixtures("attended")
+def test_what_cannot_be_read_is_named_and_the_exit_code_says_so(shell: Shell, tenant: str, folder: Path) -> None:
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7\nnothing of the kind")
+    (folder / "empty.md").write_bytes(b"")
+    (folder / "picture.png").write_bytes(b"\x89PNG")
+    (folder / ".hidden.md").write_text("# Hidden")
+
+    said = ingested(shell, tenant, folder)
+
+    problems = {one["key"]: one["problem"]["code"] for one in said.value["documents"] if one["problem"]}
+    assert said.code == 1
+    assert problems == {"broken.pdf": "damaged_document", "empty.md": "empty_document"}
+    assert outcomes(said)["storage.txt"] == "created"
+    assert said.value["skipped"] == ["picture.png"]
+    readable = shell("ingest", folder, "--tenant", tenant, "--source", "handbook")
+    assert readable.code == 1
+    assert "damaged_document" in readable.out
+    assert "Skipped 1 of other kinds: picture.png." in readable.err
+
+
+@pytest.mark.usefixtures("attended")
 def test_search_shows_passages_and_ask_answers_or_refuses(shell: Shell, tenant: str, folder: Path) -> None:
     ingested(shell, tenant, folder / "runbooks", source="runbooks")
     ingested(shell, tenant, folder / "storage.txt", source="storage")
@@ -112,6 +140,7 @@ def test_search_shows_passages_and_ask_answers_or_refuses(shell: Shell, tenant: 
     assert "payments.md" not in refused.out
 
 
+@pytest.mark.usefixtures("attended")
 def test_a_search_in_one_source_sees_no_other(shell: Shell, tenant: str, folder: Path) -> None:
     ingested(shell, tenant, folder / "runbooks", source="runbooks")
     ingested(shell, tenant, folder / "storage.txt", source="storage")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+
 from cli.shell import Said, Shell, a_free_port, children_of, command_of, end, lives, until
 
 
@@ -169,12 +170,15 @@ def test_a_database_that_is_down_ends_the_start_with_one_sentence(shell: Shell) 
 
 
 @pytest.mark.slow
-def test_all_processes_but_postgresql_idle_in_400_mb(used: Shell) -> None:
+def test_all_processes_but_postgresql_idle_in_400_mb(used: Shell, tmp_path: Path) -> None:
+    (tmp_path / "note.md").write_text("# Note\n\nOne document, so that the parsers' process is there too.\n")
     with serving(used) as server:
-        until(lambda: server.has("carrel.worker"))
-        used("doctor")  # a second's rest
+        until(lambda: "A worker lives." in used("doctor").out)
+        used("tenants", "create", "Idle")
+        used("ingest", tmp_path, "--tenant", "idle", "--source", "notes")
         resident = {command_of(pid)[:60]: _resident(pid) for pid in server.pids}
 
+    assert len(resident) == 4, resident
     assert sum(resident.values()) < 400, resident
 
 

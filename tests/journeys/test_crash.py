@@ -110,7 +110,7 @@ async def test_a_document_that_kills_every_worker_dies_alone(quiet: Stand, model
     await drained(quiet, lease=LEASE)
 
     dead = await document_of(acme, poison)
-    assert (dead.status, dead.attempts) == (DocumentStatus.FAILED, MOST_ATTEMPTS + 1)
+    assert (dead.status, dead.attempts) == (DocumentStatus.FAILED, MOST_ATTEMPTS)
     assert dead.error is not None
     assert dead.error.code == "worker_crashed"
     spared = [await document_of(acme, one) for one in innocent]

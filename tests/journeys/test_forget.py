@@ -15,12 +15,15 @@ from carrel.adapters.parsers import media
 from carrel.adapters.parsers.sandbox import FORMATS, SandboxedParser
 from carrel.adapters.postgres import Endpoint
 from carrel.ask.pipeline import ChatWish, Done, SearchWish
-from carrel.domain.access import Principal
+from carrel.domain.access import Principal, for_job
 from carrel.domain.errors import NotFound, Unavailable
 from carrel.domain.ids import DocumentId, SourceId
+from carrel.domain.jobs import JobKind
 from carrel.domain.library import DocumentStatus
+from carrel.ingest.pipeline import Work
 from carrel.ingest.sweep import Sweep
 from carrel.ingest.upload import Delivery
+from carrel.store import chunks, jobs, versions
 from carrel.store.bots import NewBot
 from carrel.store.documents import Shelf
 from carrel.store.sources import NewSource
@@ -83,7 +86,7 @@ async def test_a_deleted_document_is_invisible_at_once_and_gone_soon(
     quiet: Stand, acme: SomeTenant, source: SourceId
 ) -> None:
     document = await a_document(quiet, acme, source)
-    chunks = (await acme.app.documents.get(acme.console, document)).chunks
+    count = (await acme.app.documents.get(acme.console, document)).chunks
     assert await hits(acme) > 0
 
     await acme.app.forgetting.document(acme.console, document)
@@ -103,7 +106,7 @@ async def test_a_deleted_document_is_invisible_at_once_and_gone_soon(
     await drained(quiet)
     await assert_nothing_left(quiet, acme)
     assert await receipts(quiet, acme) == [
-        {"document_id": document, "chunks": chunks, "answers": 0, "complete": True, "blobs": 1}
+        {"document_id": document, "chunks": count, "answers": 0, "complete": True, "blobs": 1}
     ]
 
 
@@ -225,6 +228,52 @@ async def test_a_source_that_is_deleted_in_mid_ingest_leaves_nothing(
     await assert_nothing_left(quiet, acme)
 
 
+async def until_somebody_waits(stand: Stand) -> None:
+    """For a lock."""
+    async with connected(stand.endpoint.superuser_url) as connection, asyncio.timeout(10):
+        while not await connection.fetchval("select count(*) from pg_locks where not granted"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_source_is_deleted_while_one_of_its_documents_is_being_committed(
+    quiet: Stand, acme: SomeTenant, source: SourceId
+) -> None:
+    ids = [await a_document(quiet, acme, source, f"{number}.md") for number in range(2)]
+
+    async with asyncio.TaskGroup() as group, quiet.database.transaction(for_job(acme.id, None)) as tx:
+        await versions.lock(tx, max(ids))
+        group.create_task(acme.app.forgetting.source(acme.console, source))
+        await until_somebody_waits(quiet)
+        await jobs.enqueue(tx, JobKind.WEIGH, acme.id)
+
+    await drained(quiet)
+    await assert_nothing_left(quiet, acme)
+
+
+async def test_a_document_is_deleted_while_a_worker_writes_its_chunks_anew(
+    quiet: Stand, acme: SomeTenant, source: SourceId
+) -> None:
+    async def fail(_: str) -> None:
+        raise Unavailable("The index is away.")
+
+    delivery = await delivered(acme, source, "payments.md", PAGE)
+    assert delivery.document is not None
+    assert delivery.version is not None
+    desk, parts = quiet.app.desk, replace(quiet.parts, words=HookedWords(quiet.parts.words, fail))
+    (claim,) = await desk.claim([JobKind.INGEST], lease=60, most=1)
+    with pytest.raises(Unavailable):
+        await tasks(parts, quiet.parser)[JobKind.INGEST](Work(claim, for_job(acme.id, None)))
+
+    async with asyncio.TaskGroup() as group, quiet.database.transaction(for_job(acme.id, None)) as tx:
+        await jobs.hold(tx, claim)
+        group.create_task(acme.app.forgetting.document(acme.console, delivery.document))
+        await until_somebody_waits(quiet)
+        assert await chunks.clear(tx, [delivery.version]) > 0
+
+    await drained(quiet)
+    await assert_nothing_left(quiet, acme)
+
+
 async def one_piece(text: str) -> AsyncIterator[bytes]:
     yield text.encode()
 
@@ -319,14 +368,22 @@ async def test_bytes_that_no_version_names_are_swept_when_they_are_old(quiet: St
     await drained(quiet)
 
 
-async def test_an_upload_that_breaks_off_leaves_no_bytes(quiet: Stand, acme: SomeTenant, source: SourceId) -> None:
+class BrokenOffError(Exception):
+    """The client went away."""
+
+
+@pytest.mark.parametrize("pieces", [1, 20], ids=["a small one", "a large one"])
+async def test_an_upload_that_breaks_off_leaves_no_bytes(
+    quiet: Stand, acme: SomeTenant, source: SourceId, pieces: int
+) -> None:
     dock = await acme.app.uploads.dock(acme.console, source)
 
     async def broken() -> AsyncIterator[bytes]:
-        yield b"# Half a page"
-        raise ConnectionResetError
+        for _ in range(pieces):
+            yield b"# A page that goes on\n" * 5_000
+        raise BrokenOffError
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(BrokenOffError):
         await acme.app.uploads.deliver(dock, "half.md", broken(), declared=None)
 
     await assert_nothing_left(quiet, acme)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,10 @@ async def test_of_equal_files_that_come_at_once_a_strict_source_takes_one(quiet:
 
     uploads, dock = acme.app.uploads, await acme.app.uploads.dock(acme.console, strict.id)
     staged = [await uploads.stage(dock, f"{n}.md", pieces(a_page("same").encode()), declared=None) for n in range(6)]
+
+    async with AsyncExitStack() as connections:  # made now, or the first one would be done before the second had any
+        for _ in staged:
+            await connections.enter_async_context(quiet.database.transaction(dock.grant))
 
     arrived = await asyncio.gather(*(uploads.commit(dock, arrival) for arrival in staged))
 

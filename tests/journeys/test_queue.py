@@ -381,7 +381,7 @@ async def test_a_worker_that_is_stopped_finishes_what_it_has_and_takes_nothing_n
     for number in range(5):
         await delivered(acme, source, f"{number}.md", f"# Page {number}")
     async with running(work.worker) as stop:
-        await until(lambda: len(work.parser.keys) == 2)  # the sandbox reads two at a time
+        await until(lambda: len(work.parser.keys) == 3)
         stop.set()
         await asyncio.sleep(0.1)
         go_on.set()

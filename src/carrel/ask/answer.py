@@ -111,7 +111,7 @@ def _answered(text: str, evidence: Sequence[Passage], usage: Usage) -> Answer:
 def _guidance(verdict: Verdict) -> list[str]:
     lines = []
     if verdict.missing:
-        lines.append("Not found in any document: " + ", ".join(verdict.missing) + ".")
+        lines.append("None of the nearest passages mentions: " + ", ".join(verdict.missing) + ".")
     if verdict.nearest:
         titles = dict.fromkeys(passage.title for passage in verdict.nearest)
         lines.append("The nearest documents: " + "; ".join(titles) + ".")

@@ -8,7 +8,7 @@ from typing import Final
 
 from carrel.ask.answer import Answerer, Delta, Finished
 from carrel.ask.authorize import Leave, authorize
-from carrel.ask.judge import judge, with_confidence
+from carrel.ask.judge import assess, judge
 from carrel.ask.question import MOST_HITS, Asker, Question, judged, judged_filters
 from carrel.ask.retrieve import Need, Retrieved, Retriever
 from carrel.domain.access import Permission, Principal
@@ -22,6 +22,7 @@ from carrel.store.idempotency import Memo
 from carrel.store.transaction import Database
 
 _DEPTH: Final = 20
+_BASIS: Final = 10  # passages that a confidence rests on, however few are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ class Asking:
         query, filters, limit = _judged(wish)
         leave = await authorize(self._database, principal, Permission.SEARCH, _wish(wish), tenant_names=wish.tenants)
         question = await self._asker.understand(query)
-        retrieved = await self._retrieve(leave, question, limit=limit, filters=filters)
-        hits = with_confidence(self._analyzer, question, retrieved)
+        retrieved = await self._retrieve(leave, question, limit=max(limit, _BASIS), filters=filters)
+        hits = assess(self._analyzer, question, retrieved).passages[:limit]
         return Found(hits, (time.perf_counter() - started) * 1000, retrieved.dropped, retrieved.alarms)
 
     async def allow(self, principal: Principal, wish: ChatWish) -> Allowed:
@@ -117,7 +118,7 @@ class Asking:
                 await idempotency.begin(tx, memo)
         question = await self._asker.understand(allowed.asked.question)
         retrieved = await self._retrieve(allowed.leave, question, limit=_DEPTH, filters={})
-        verdict = judge(question, retrieved, with_confidence(self._analyzer, question, retrieved))
+        verdict = judge(assess(self._analyzer, question, retrieved))
         yield Evidence(verdict.evidence)
         writing = self._answerer.answer(allowed.asked.question, allowed.leave.instructions, verdict)
         async with aclosing(writing) as steps:

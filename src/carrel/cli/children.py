@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-_PDEATHSIG = 1
+_PDEATHSIG: Final = 1
+_STDERR: Final = 2
 _libc = ctypes.CDLL(None)
 
 
@@ -22,9 +24,11 @@ def start(
     niceness: int = 0,
     environment: Mapping[str, str] | None = None,
     keep: Sequence[int] = (),
+    stdout: int | None = _STDERR,
 ) -> subprocess.Popen[bytes]:
     """Call it from a thread that lives as long as this process: the kernel ends the child with that thread.
 
+    What it prints goes to stderr, since stdout is the command's answer; None lets it answer itself.
     A process group of its own keeps the terminal's Ctrl-C from the child: we tell it when to stop, in our order.
     """
     parent = os.getpid()
@@ -42,4 +46,5 @@ def start(
         pass_fds=keep,
         env=None if environment is None else {**os.environ, **environment},
         stdin=subprocess.DEVNULL,
+        stdout=stdout,
     )

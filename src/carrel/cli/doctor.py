@@ -1,6 +1,5 @@
 """`carrel doctor`: what is configured, reachable and wrong, in sentences."""
 
-import asyncio
 import os
 import sys
 import time
@@ -31,6 +30,8 @@ def doctor(
 
     Each sentence has a mark: ok, note or wrong. Exit 1 if anything is wrong.
     """
+    import asyncio
+
     settings = settings_in_force()
     code = asyncio.run(_consult(settings, patience, as_json=as_json))
     if code:

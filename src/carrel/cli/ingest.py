@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from carrel.cli import find
-from carrel.cli.deliveries import Deliveries, Landing
 from carrel.cli.files import Pile, gather
 from carrel.cli.options import Json, Tenant
 from carrel.cli.rooms import in_office
@@ -18,6 +17,7 @@ from carrel.domain.errors import Conflict
 from carrel.domain.library import Source
 
 if TYPE_CHECKING:
+    from carrel.cli.deliveries import Landing
     from carrel.wiring import Office
 
 app = typer.Typer()
@@ -55,7 +55,8 @@ def ingest(
         raise typer.Exit(REFUSED)
 
 
-async def _bring(office: "Office", pile: Pile, tenant: str, source: str, *, wait: bool) -> list[Landing]:
+async def _bring(office: "Office", pile: Pile, tenant: str, source: str, *, wait: bool) -> list["Landing"]:
+    from carrel.cli.deliveries import Deliveries
     from carrel.cli.hired import hired
     from carrel.cli.progress import following
 
@@ -84,7 +85,7 @@ async def _source(office: "Office", who: Principal, name: str) -> Source:
         return await find.source(office, who, name)
 
 
-def _shape(pile: Pile, landings: list[Landing], seconds: float) -> dict[str, object]:
+def _shape(pile: Pile, landings: list["Landing"], seconds: float) -> dict[str, object]:
     return {
         "documents": [
             {
@@ -103,7 +104,7 @@ def _shape(pile: Pile, landings: list[Landing], seconds: float) -> dict[str, obj
     }
 
 
-def _show(pile: Pile, landings: list[Landing], seconds: float) -> None:
+def _show(pile: Pile, landings: list["Landing"], seconds: float) -> None:
     if not landings:
         note("There is nothing to ingest here; `carrel formats` shows what Carrel reads.")
     counts = [(outcome, count) for outcome, count in _counts(landings).items() if count]
@@ -117,6 +118,6 @@ def _show(pile: Pile, landings: list[Landing], seconds: float) -> None:
     note(f"{len(landings)} documents in {seconds:.1f} s ({len(landings) / seconds:.1f}/s)")
 
 
-def _counts(landings: list[Landing]) -> dict[str, int]:
+def _counts(landings: list["Landing"]) -> dict[str, int]:
     counted = Counter(one.outcome for one in landings)
     return {outcome: counted[outcome] for outcome in _OUTCOMES}

@@ -1,7 +1,5 @@
 """`carrel migrate`: the database at the present schema."""
 
-import asyncio
-
 import typer
 
 from carrel.cli.options import Json
@@ -11,9 +9,11 @@ from carrel.cli.terminal import say
 app = typer.Typer()
 
 
-@app.command(epilog="Example: CARREL_DATABASE__OWNER_URL=postgresql://owner:…@db/carrel carrel migrate")
+@app.command(epilog="Example: carrel migrate     (with CARREL_DATABASE__OWNER_URL where the database is not embedded)")
 def migrate(as_json: Json = False) -> None:
     """Bring the database to the present schema. May be repeated; needs the owner's address unless it is embedded."""
+    import asyncio
+
     from carrel import wiring
 
     done = asyncio.run(wiring.migrate(settings_in_force()))

@@ -1,6 +1,5 @@
 """Where a command does its work: the office, or the whole application, opened for one errand."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +20,8 @@ def settings_in_force() -> "Settings":
 
 def in_office(errand: Callable[["Office"], Awaitable[T]]) -> T:
     """Everything but asking; quick to open. Raises the errand's refusals, SettingsError, SchemaError, Unavailable."""
+    import asyncio
+
     from carrel import wiring
 
     settings = settings_in_force()
@@ -34,6 +35,8 @@ def in_office(errand: Callable[["Office"], Awaitable[T]]) -> T:
 
 def in_application(errand: Callable[["Application"], Awaitable[T]]) -> T:
     """As `in_office`, and asking as well, for which the embedder is loaded."""
+    import asyncio
+
     from carrel import wiring
 
     settings = settings_in_force()

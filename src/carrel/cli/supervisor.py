@@ -89,7 +89,7 @@ class Supervisor:
         self._listener = socket.socket(fileno=plan.listener)
         self._api = Child("The API", self._launch_api)
         self._worker = Child("The worker", lambda: children.start("carrel.worker", niceness=_NICENESS))
-        self._guest = Child("The guest", lambda: children.start(*plan.guest))
+        self._guest = Child("The guest", lambda: children.start(*plan.guest, stdout=None))
         self._knock: socket.socket | None = None
         self._ready = False
         self._asked = 0

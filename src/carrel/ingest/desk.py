@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import structlog
 
@@ -95,7 +96,8 @@ class Desk:
     async def _bury(self, work: Work, refusal: Refusal) -> None:
         async with self._database.transaction(work.grant) as tx:
             await jobs.hold(tx, work.claim)
-            await versions.fail(tx, work.claim, _failure(work, refusal))
+            begun = replace(work.claim, attempts=min(work.claim.attempts, MOST_ATTEMPTS))
+            await versions.fail(tx, begun, _failure(work, refusal))
             await jobs.finish(tx, work.claim)
 
 

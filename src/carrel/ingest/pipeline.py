@@ -23,6 +23,7 @@ from carrel.ports.parser import Parser
 from carrel.ports.vectors import Twin, VectorIndexes
 from carrel.store import chunks, erasure, generations, jobs, versions
 from carrel.store.transaction import Database
+from carrel.store.versions import LiveTwin
 
 log = structlog.get_logger(__name__)
 
@@ -55,8 +56,8 @@ class Ingestion:
 
     async def run(self, work: Work) -> None:
         """Raises LeaseLost when the version is not ours any more; Refusals say why it cannot be done."""
-        version, generation = await self._fetch(work)
-        if await self._reuse(work, version, generation):
+        version, generation, twin = await self._fetch(work)
+        if twin is not None and await self._reuse(work, version, generation, twin):
             return
         parsed = await self._parse(work, version)
         prepared = await self._chunk(work, version, generation, parsed)
@@ -64,7 +65,7 @@ class Ingestion:
         await self._index(work, prepared, vectors)
         await self._commit(work, prepared)
 
-    async def _fetch(self, work: Work) -> tuple[Version, Generation]:
+    async def _fetch(self, work: Work) -> tuple[Version, Generation, LiveTwin | None]:
         """Raises Conflict `not_wanted` for a version whose document or source has gone while its job remained."""
         embedder = self._tools.embedder.profile
         async with self._tools.database.transaction(work.grant) as tx:
@@ -74,7 +75,7 @@ class Ingestion:
             generation = await generations.live_or_first(
                 tx, embedder=embedder.name, dimension=embedder.dimension, analyzer=self._tools.analyzer.name
             )
-        return version, generation
+            return version, generation, await versions.live_twin(tx, version)
 
     async def _parse(self, work: Work, version: Version) -> ParsedDocument:
         work.stage = Stage.PARSE
@@ -121,12 +122,9 @@ class Ingestion:
             await jobs.enqueue(tx, JobKind.WEIGH, work.grant.tenant, delay=0.5)
         log.info("document.ready", document=str(version.document), version=str(version.id), chunks=len(prepared.chunks))
 
-    async def _reuse(self, work: Work, version: Version, generation: Generation) -> bool:
+    async def _reuse(self, work: Work, version: Version, generation: Generation, twin: LiveTwin) -> bool:
         """Equal bytes that are live under another key of the source: their text and vectors serve here too."""
         async with self._tools.database.transaction(work.grant) as tx:
-            twin = await versions.live_twin(tx, version)
-            if twin is None:
-                return False
             stored = await chunks.stored(tx, twin.version, generation.id)
         title = title_from_key(version.key) if twin.title == title_from_key(twin.key) else twin.title
         prepared = Prepared(version, generation, title, _with_ids(version, generation, [c.chunk for c in stored]))

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from carrel.domain.access import Permission, Principal, TenantGrant, enter
 from carrel.domain.errors import Invalid, Refusal, Unavailable
-from carrel.domain.ids import DocumentId, SourceId, VersionId
+from carrel.domain.ids import DocumentId, SourceId, VersionId, document_id
 from carrel.domain.keys import document_key
 from carrel.domain.library import Blob, Document, DocumentStatus, Outcome, Source
 from carrel.ports.blobs import Blobs
@@ -21,6 +22,8 @@ __all__ = ["MOST_BYTES", "Arrival", "Delivery", "Dock", "JudgeType", "Uploads", 
 JudgeType = Callable[[str, str | None, bytes], str]
 
 MOST_BYTES: Final = 50 * 1024 * 1024
+_SMALL: Final = 1024 * 1024
+_HEAD: Final = 4096
 _FIRST_LOOK: Final = 0.01
 _SLOWEST_LOOK: Final = 0.25
 
@@ -63,8 +66,22 @@ class Uploads:
     async def deliver(
         self, dock: Dock, name: str, content: AsyncIterator[bytes], *, declared: str | None, limit: int = MOST_BYTES
     ) -> Delivery:
-        """Raises Invalid (also TooLarge, Unsupported) for a file that cannot be taken; then nothing is kept."""
-        return await self.commit(dock, await self.stage(dock, name, content, declared=declared, limit=limit))
+        """Raises Invalid (also TooLarge, Unsupported) for a file that cannot be taken; then nothing is kept.
+
+        A small file that is known already is never written to the disk, which is most of what a repetition costs.
+        """
+        whole, again = await _read_ahead(content)
+        if whole and (known := await self._known(dock, name, whole, declared)):
+            return known
+        return await self.commit(dock, await self.stage(dock, name, again, declared=declared, limit=limit))
+
+    async def _known(self, dock: Dock, name: str, content: bytes, declared: str | None) -> Delivery | None:
+        key, fingerprint = document_key(name), sha256(content).digest()
+        self._judge_type(key, declared, content[:_HEAD])
+        document = document_id(dock.source.id, key)
+        async with self._database.transaction(dock.grant) as tx:
+            unchanged = await versions.is_unchanged(tx, document, fingerprint)
+        return Delivery(key, Outcome.UNCHANGED, document, sha256=fingerprint) if unchanged else None
 
     async def stage(
         self, dock: Dock, name: str, content: AsyncIterator[bytes], *, declared: str | None, limit: int = MOST_BYTES
@@ -166,6 +183,25 @@ async def register(tx: Transaction, source: Source, arrival: Arrival) -> Registe
         await erasure.discard(tx, registered.document, await versions.superseded(tx, registered.document))
         await versions.demand(tx, source, registered.version, arrival.blob.size)
     return registered
+
+
+async def _read_ahead(content: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes]]:
+    """The whole content if it is small, else nothing; and all of it to be read again."""
+    held: list[bytes] = []
+    size = 0
+    async for piece in content:
+        held.append(piece)
+        size += len(piece)
+        if size > _SMALL:
+            return b"", _chained(held, content)
+    return b"".join(held), _chained(held, content)
+
+
+async def _chained(held: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for piece in held:
+        yield piece
+    async for piece in rest:
+        yield piece
 
 
 def _now() -> float:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -138,9 +138,13 @@ async def _run_alembic(owner_url: str) -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
-    address = plain_url(owner_url).replace("postgresql://", "postgresql+asyncpg://", 1)
-    arguments: dict[str, Any] = {"server_settings": {"search_path": "carrel, public"}}
-    engine = create_async_engine(address, poolclass=NullPool, connect_args=arguments)
+    async def connect() -> Session:
+        """Ours, because SQLAlchemy does not know all that asyncpg takes from an address."""
+        return await asyncpg.connect(
+            plain_url(owner_url), timeout=10, server_settings={"search_path": "carrel, public"}
+        )
+
+    engine = create_async_engine("postgresql+asyncpg://", poolclass=NullPool, async_creator=connect)
     async with engine.connect() as connection:
         await connection.run_sync(upgrade)
         await connection.commit()

@@ -25,9 +25,11 @@ _LOCK = Statement("""
     on conflict (tenant_id, source_id, key) do update set deliveries = documents.deliveries
     returning id, newest_version_id, live_version_id, deleted_at
 """)
-_FINGERPRINT = Statement("""
-    select fingerprint from document_versions
-    where tenant_id = :tenant and id = :id and failure_code is distinct from 'content_missing'
+_DELIVERED_AGAIN = Statement("""
+    update documents d set deliveries = d.deliveries + 1 from document_versions v
+    where d.tenant_id = :tenant and d.id = :id and d.deleted_at is null
+      and v.tenant_id = d.tenant_id and v.id = d.newest_version_id and v.fingerprint = :fingerprint
+      and v.failure_code is distinct from 'content_missing'
 """)
 _ONE_AT_A_TIME = Statement("select pg_advisory_xact_lock(:fingerprint)")
 _TWIN = Statement("""
@@ -36,9 +38,6 @@ _TWIN = Statement("""
     where d.tenant_id = :tenant and d.source_id = :source and d.id <> :id and d.deleted_at is null
       and v.source_id = :source and v.fingerprint = :fingerprint and v.state <> 'failed'
     order by d.created_at, d.id limit 1
-""")
-_DELIVERED_AGAIN = Statement("""
-    update documents set deliveries = deliveries + 1 where tenant_id = :tenant and id = :id
 """)
 _FORGET_NEW = Statement("""
     update documents set deleted_at = now() where tenant_id = :tenant and id = :id and newest_version_id is null
@@ -136,8 +135,7 @@ async def register(tx: Transaction, source: Source, arrival: Arrival) -> Registe
     if row is None:
         raise NotFound
     newest = row["newest_version_id"] if row["deleted_at"] is None else None
-    if newest and await tx.value(_FINGERPRINT, id=newest) == arrival.blob.sha256:
-        await tx.run(_DELIVERED_AGAIN, id=document)
+    if await is_unchanged(tx, document, arrival.blob.sha256):
         return Registered(Outcome.UNCHANGED, document)
     if source.duplicates is Duplicates.REJECT:
         await tx.run(_ONE_AT_A_TIME, fingerprint=_lock_of(source.id, arrival.blob.sha256))
@@ -147,6 +145,11 @@ async def register(tx: Transaction, source: Source, arrival: Arrival) -> Registe
         return Registered(Outcome.DUPLICATE, DocumentId(twin), DocumentId(twin))
     version = await _adopt(tx, source, arrival, twin)
     return Registered(Outcome.REPLACED if newest else Outcome.CREATED, document, twin, version)
+
+
+async def is_unchanged(tx: Transaction, document: DocumentId, fingerprint: bytes) -> bool:
+    """Whether the document's newest version has these bytes; then the delivery is counted."""
+    return await tx.run(_DELIVERED_AGAIN, id=document, fingerprint=fingerprint) > 0
 
 
 async def _adopt(tx: Transaction, source: Source, arrival: Arrival, twin: DocumentId | None) -> VersionId:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from typing import Final
+from unicodedata import normalize
 
 import Stemmer
 
@@ -41,15 +42,20 @@ class EnglishAnalyzer:
         self._stemmer = stemmer
 
     def stems(self, text: str) -> list[str]:
-        words = [word for surface in _WORD.findall(text) for word in _words(surface)]
+        words = [word for surface in _surfaces(text) for word in _words(surface)]
         return list(self._stemmer.stemWords(words))
 
     def words(self, text: str) -> list[Term]:
         found: dict[str, Term] = {}
-        for surface in _WORD.findall(text):
+        for surface in _surfaces(text):
             for stem in self._stemmer.stemWords(list(_words(surface))):
                 found.setdefault(stem, Term(stem, surface))
         return list(found.values())
+
+
+def _surfaces(text: str) -> list[str]:
+    """In composed letters: what a Mac or a PDF writes as `o` and two dots is the same word."""
+    return _WORD.findall(normalize("NFC", text))
 
 
 def _words(surface: str) -> Iterable[str]:

@@ -17,6 +17,8 @@ _MOST: Final = 3
 _SHORTEST: Final = 12
 _WORTHWHILE: Final = 0.6
 _FRAGMENT: Final = 0.7
+_LONGEST_HEADING: Final = 8
+_SAYS_SOMETHING: Final = re.compile(r"[\d:|=]")
 _ASKS_FOR_A_NUMBER: Final = re.compile(
     r"\b(when|how (many|much|long|often|far|old)|(what|which) (port|number|date|day|time|version))\b", re.IGNORECASE
 )
@@ -51,8 +53,7 @@ class Extractive:
     def _sentences(self, evidence: Sequence[Passage]) -> list[_Sentence]:
         found: dict[str, _Sentence] = {}
         for n, passage in enumerate(evidence, 1):
-            headings = {passage.title, *passage.heading_path}
-            for place, text in enumerate(piece for piece in _split(passage.text) if piece not in headings):
+            for place, text in enumerate(_split(passage.text)):
                 stems = frozenset(self._analyzer.stems(text))
                 found.setdefault(text, _Sentence(text, n, stems, passage.confidence, place))
         return list(found.values())
@@ -60,7 +61,12 @@ class Extractive:
 
 def _split(text: str) -> list[str]:
     pieces = (_DECORATION.sub("", piece) for piece in _SENTENCES.split(text))
-    return [" ".join(piece.split()) for piece in pieces if len(piece) >= _SHORTEST]
+    return [" ".join(piece.split()) for piece in pieces if len(piece) >= _SHORTEST and not _is_heading(piece)]
+
+
+def _is_heading(piece: str) -> bool:
+    """A few words without an end, a number or a mark between name and value say what follows, not what is so."""
+    return len(piece.split()) <= _LONGEST_HEADING and not piece.endswith(_ENDS) and not _SAYS_SOMETHING.search(piece)
 
 
 def _choose(sentences: Sequence[_Sentence], asked: frozenset[str], *, wants_number: bool) -> list[_Sentence]:

@@ -1,0 +1,89 @@
+"""What the analyzer promises (ports/lexical.py): one text, one list of terms; and identifiers find each other."""
+
+import time
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from carrel.adapters.lexical.analyzer import STOP_WORDS, EnglishAnalyzer
+
+ANALYZER = EnglishAnalyzer()
+
+
+stems = ANALYZER.stems
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_any_text_gives_the_same_terms_each_time(text: str) -> None:
+    assert stems(text) == stems(text) == EnglishAnalyzer().stems(text)
+    assert all(0 < len(stem) <= 64 for stem in stems(text))
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_words_are_the_terms_each_once_in_order(text: str) -> None:
+    words = ANALYZER.words(text)
+    assert [word.stem for word in words] == list(dict.fromkeys(stems(text)))
+    assert all(word.surface in unicodedata.normalize("NFC", text) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Restarting the services", ["restart", "servic"]),
+        ("What is it?", []),
+        ("", []),
+        ("--- ... ___", []),
+        ("the payment's port", ["payment", "port"]),
+        ("the payment’s port", ["payment", "port"]),  # noqa: RUF001 - the typographic apostrophe is the point
+        ("port 7443", ["port", "7443"]),
+        ("E-1042", ["e1042", "e", "1042"]),
+        ("v2.10.3", ["v2103", "v", "2", "10", "3"]),
+        ("HTTPServer", ["httpserver", "http", "server"]),
+        ("Größe Straße", ["größe", "straße"]),
+        ("платёжный сервис", ["платёжный", "сервис"]),
+        ("支付服务", ["支付服务"]),
+    ],
+)
+def test_text_becomes_these_terms(text: str, expected: list[str]) -> None:
+    assert stems(text) == expected
+
+
+@pytest.mark.parametrize("written", ["payment_service", "paymentService", "payment-service", "payment.service"])
+@pytest.mark.parametrize("asked", ["payment_service", "PaymentService", "payment service", "PAYMENT-SERVICE"])
+def test_identifiers_find_each_other_however_they_are_written(written: str, asked: str) -> None:
+    assert {"payment", "servic"} <= set(stems(written))
+    assert {"payment", "servic"} <= set(stems(asked))
+    assert set(stems(written)) & set(stems(asked))
+
+
+def test_stop_words_are_no_terms() -> None:
+    assert stems(" ".join(sorted(STOP_WORDS))) == []
+    assert stems(" ".join(sorted(STOP_WORDS)).upper()) == []
+
+
+def test_the_surface_is_what_the_person_wrote() -> None:
+    assert [term.surface for term in ANALYZER.words("Why did Restarting paymentService fail?")] == [
+        "Restarting",
+        "paymentService",
+        "paymentService",
+        "paymentService",
+        "fail",
+    ]
+
+
+@pytest.mark.parametrize("text", ["a" * 200_000, "a-" * 100_000, "aB" * 100_000, "1a" * 100_000, "'" * 200_000])
+def test_no_text_takes_long(text: str) -> None:
+    """A pattern that goes back and forth would let one document stop a worker."""
+    started = time.perf_counter()
+    stems(text)
+    ANALYZER.words(text)
+    assert time.perf_counter() - started < 3
+
+
+def test_composed_and_decomposed_letters_are_one_word() -> None:
+    word = "Größe"
+    assert stems(unicodedata.normalize("NFD", word)) == stems(unicodedata.normalize("NFC", word))
