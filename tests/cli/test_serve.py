@@ -161,12 +161,24 @@ def test_an_open_host_without_tls_is_warned_of(shell: Shell) -> None:
 
 
 def test_a_database_that_is_down_ends_the_start_with_one_sentence(shell: Shell) -> None:
-    said = shell("serve", "--port", "0", CARREL_DATABASE__URL="postgresql://a:b@127.0.0.1:1/c")
+    nowhere = "postgresql://a:b@127.0.0.1:1/c"
+
+    said = shell("serve", "--port", "0", CARREL_DATABASE__URL=nowhere, CARREL_DATABASE__OWNER_URL=nowhere)
 
     assert said.code == 1
     assert [line for line in said.err.splitlines() if line.startswith("error: ")] == [
         "error: The database does not answer. (database_unavailable)"
     ]
+
+
+def test_a_serving_login_that_does_not_exist_is_said_in_one_sentence(shell: Shell) -> None:
+    address = shell.environment["CARREL_DATABASE__URL"].replace("//terminal_app:", "//nobody:")
+
+    said = shell("tenants", "list", CARREL_DATABASE__URL=address)
+
+    assert said.code == 1
+    assert said.err.startswith("error: ")
+    assert len(said.err.splitlines()) == 1
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from carrel.adapters.blobs.local import LocalBlobs
 from carrel.adapters.parsers import media
 from carrel.adapters.parsers.sandbox import FORMATS, SandboxedParser
 from carrel.adapters.postgres import Endpoint
-from carrel.ask.pipeline import ChatWish, Done, SearchWish
+from carrel.ask.pipeline import ChatWish, Done, Evidence, SearchWish
 from carrel.domain.access import Principal, for_job
 from carrel.domain.errors import NotFound, Unavailable
 from carrel.domain.ids import DocumentId, SourceId
@@ -29,6 +29,7 @@ from carrel.store.documents import Shelf
 from carrel.store.sources import NewSource
 from carrel.wiring import tasks
 from carrel.worker.rounds import hourly
+from conftest import TenantMaker
 from support import unruly
 from support.quiet import a_quiet_stand, a_worker_of, blobs_of, delivered, document_of, drained
 from support.raw import connected
@@ -419,3 +420,21 @@ async def test_a_parser_that_misbehaves_fails_its_document_and_nothing_else(
     good = await delivered(acme, source, "good.md", PAGE)
     await drained(quiet)
     assert (await document_of(acme, good)).status is DocumentStatus.READY
+
+
+async def test_an_answer_that_was_being_written_while_its_document_went_is_not_kept(
+    carrel: Stand, tenant: TenantMaker
+) -> None:
+    acme = await tenant("Acme")
+    document = await acme.put((await acme.source()).id, "boats.md", "# Boats\n\nBoats float on water.")
+    principal = await acme.principal()
+    allowed = await carrel.app.asking.allow(principal, ChatWish("Do boats float on water?"))
+    events = carrel.app.asking.chat(allowed)
+    assert isinstance(await anext(events), Evidence)
+
+    await carrel.app.forgetting.document(principal, document.id)
+    done = [event async for event in events][-1]
+
+    assert isinstance(done, Done)
+    assert done.remembered.answer.text == "[removed]"
+    assert (done.remembered.answer.citations, done.remembered.answer.evidence) == ((), ())

@@ -4,9 +4,11 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from support.raw import Raw
+import asyncpg
 
 from carrel.adapters.postgres import Endpoint
+from carrel.store.transaction import plain_url
+from support.raw import Raw
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,6 @@ async def a_hosted_database(
     own, app = (f"postgresql://{login}:{password}@{base}/{name}" for login in logins)
     hosted = Hosted(name, own, logins[1], app, endpoint.superuser_url.rpartition("/")[0] + f"/{name}")
     if extension:
-        from support.raw import asyncpg, plain_url
-
         inside = await asyncpg.connect(plain_url(hosted.superuser_url))
         await inside.execute("create extension vector")
         await inside.close()

@@ -131,7 +131,7 @@ class Asking:
 
     async def _remember(self, allowed: Allowed, answer: Answer, memo: Memo[Remembered] | None) -> Remembered:
         async with self._database.transaction(allowed.leave.scope.grants[0]) as tx:
-            remembered = Remembered(*await chats.remember(tx, allowed.asked, answer), answer)
+            remembered = await chats.remember(tx, allowed.asked, answer)
             await idempotency.keep(tx, memo, remembered)
         return remembered
 

@@ -56,6 +56,7 @@ async def inspect(url: str) -> list[Finding]:
             *await _role(connection),
             *await _schema(connection),
             *await _row_security(connection),
+            *await _holes(connection),
         ]
     finally:
         await connection.close()
@@ -85,7 +86,12 @@ async def _role(connection: Session) -> list[Finding]:
         return [Finding("The serving role is a superuser, bypasses row-level security or makes roles: use another.")]
     if role["owner"]:
         return [Finding(f"The serving role {role['rolname']} owns tables of Carrel: the owner must be another role.")]
-    return []
+    mighty = await connection.fetch(
+        "select r.rolname from pg_roles r where r.rolname <> current_user and pg_has_role(r.oid, 'MEMBER')"
+        " and (r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolname = any"
+        " (select current_database() || suffix from unnest(array['_auth', '_index', '_jobs']) as suffix))"
+    )
+    return [Finding(f"The serving role is a member of {row['rolname']}: revoke it.") for row in mighty]
 
 
 async def _schema(connection: Session) -> list[Finding]:
@@ -100,3 +106,24 @@ async def _row_security(connection: Session) -> list[Finding]:
         " and relname <> 'schema_version' and not (relrowsecurity and relforcerowsecurity)"
     )
     return [Finding(f"Row-level security is not forced on table {row['relname']}.") for row in names]
+
+
+_HOLES: Final = """
+    select format('The policy %s on table %s is for everybody: name its role.', p.polname, c.relname)
+    from pg_policy p join pg_class c on c.oid = p.polrelid
+    where c.relnamespace = to_regnamespace('carrel') and 0 = any (p.polroles)
+    union all
+    select format('The view %s shows what its owner may see: drop it, or make it a security_invoker.', c.relname)
+    from pg_class c where c.relnamespace = to_regnamespace('carrel')
+      and (c.relkind = 'm' or c.relkind = 'v'
+           and not coalesce(c.reloptions, '{}') && array['security_invoker=true', 'security_invoker=on'])
+    union all
+    select format('The serving role can create objects in schema %s: revoke it, also from public.', n.nspname)
+    from pg_namespace n where has_schema_privilege(n.oid, 'CREATE')
+      and n.oid in (to_regnamespace('carrel'), (select extnamespace from pg_extension where extname = 'vector'))
+"""
+
+
+async def _holes(connection: Session) -> list[Finding]:
+    """What somebody may have opened: permissive policies are OR-ed, and definer functions search these schemas."""
+    return [Finding(row[0]) for row in await connection.fetch(_HOLES)]

@@ -1,20 +1,26 @@
 """Chats: questions and their answers, private to who asked. Citations are references, never copies of the text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from carrel.domain.answers import Answer
+from carrel.domain.answers import Answer, Remembered
 from carrel.domain.errors import NotFound
 from carrel.domain.ids import BotId, ChatId, MessageId, UserId, new_id
+from carrel.store.erasure import REMOVED
 from carrel.store.transaction import Statement, Transaction
 
 _ADD_CHAT = Statement("""
-    insert into chats (tenant_id, id, owner_id, bot_id, end_user) values (:tenant, :id, :owner, :bot, :end_user)
+    insert into chats (tenant_id, id, owner_id, bot_id, end_user)
+    values (:tenant, :id, :owner, (select b.id from bots b where b.tenant_id = :tenant and b.id = :bot), :end_user)
 """)
 _FIND_CHAT = Statement("select 1 from chats where tenant_id = :tenant and id = :id")
 _ADD_MESSAGE = Statement("""
     insert into messages
         (tenant_id, id, chat_id, owner_id, question, status, answer, model, input_tokens, output_tokens)
     values (:tenant, :id, :chat, :owner, :question, :status, :answer, :model, :input_tokens, :output_tokens)
+""")
+_HOLD_QUOTED = Statement("""
+    select id from documents where tenant_id = :tenant and id = any (:documents) and deleted_at is null
+    order by id for share
 """)
 _ADD_CITATION = Statement("""
     insert into citations (tenant_id, message_id, n, chunk_id, document_id)
@@ -39,7 +45,10 @@ async def demand(tx: Transaction, chat: ChatId) -> None:
         raise NotFound
 
 
-async def remember(tx: Transaction, asked: Asked, answer: Answer) -> tuple[ChatId, MessageId]:
+async def remember(tx: Transaction, asked: Asked, answer: Answer) -> Remembered:
+    """Keeps the answer as it is returned: without its text when a document that it quotes was deleted meanwhile."""
+    if not await _hold_quoted(tx, answer):
+        answer = replace(answer, text=REMOVED, citations=(), evidence=())
     chat = asked.chat or ChatId(new_id())
     if asked.chat is None:
         await tx.run(_ADD_CHAT, id=chat, owner=asked.owner, bot=asked.bot, end_user=asked.end_user)
@@ -50,7 +59,7 @@ async def remember(tx: Transaction, asked: Asked, answer: Answer) -> tuple[ChatI
         chat=chat,
         owner=asked.owner,
         question=asked.question,
-        status=answer.status,
+        status="removed" if answer.text == REMOVED else answer.status,
         answer=answer.text,
         model=answer.usage.model,
         input_tokens=answer.usage.input_tokens,
@@ -61,4 +70,12 @@ async def remember(tx: Transaction, asked: Asked, answer: Answer) -> tuple[ChatI
         for citation in answer.citations
     ]
     await tx.run_many(_ADD_CITATION, citations)
-    return chat, message
+    return Remembered(chat, message, answer)
+
+
+async def _hold_quoted(tx: Transaction, answer: Answer) -> bool:
+    """Whether every quoted document is still there; then it stays until this transaction ends."""
+    passages = (*answer.evidence, *(citation.passage for citation in answer.citations))
+    quoted = {passage.document for passage in passages}
+    held = await tx.rows(_HOLD_QUOTED, documents=list(quoted)) if quoted else []
+    return len(held) == len(quoted)

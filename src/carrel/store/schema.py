@@ -69,7 +69,11 @@ async def migrate(owner_url: str, *, app_login: str) -> bool:
             return False
         await _bring_up(connection, owner_url, app_login)
     except asyncpg.InsufficientPrivilegeError as error:
-        raise SchemaError(f"The owner lacks a right: {error}. See docs/operating.md for the statements.") from error
+        raise SchemaError(
+            f"The owner lacks a right: {error.args[0]}. See docs/operating.md for the statements."
+        ) from error
+    except asyncpg.UndefinedObjectError as error:
+        raise SchemaError(f"A role is missing: {error.args[0]}. See docs/operating.md for the statements.") from error
     finally:
         await connection.close()
     return True
