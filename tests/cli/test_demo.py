@@ -24,3 +24,39 @@ def test_the_tour_shows_three_answers_a_refusal_and_a_wall_and_can_be_repeated(s
     assert again.code == 0
     assert "The tour showed everything." in again.err
     assert max(len(line) for line in again.out.splitlines()) <= 100
+
+
+def test_the_demo_goes_on_serving_and_prints_what_to_try(shell: Shell) -> None:
+    demo = shell.begin("demo", "--port", "0")
+    assert demo.stderr is not None
+    lines = iter(demo.stderr.readline, "")
+    assert any("goes on serving on http://127.0.0.1:" in line for line in lines)
+
+    said = end(demo, signal.SIGINT)
+
+    assert said.code == 0
+    assert "export FORGECRAFT=ck_" in said.out
+    assert "/v1/chat -H" in said.out
+
+
+def a_guest(slug: str) -> Guest:
+    organisation = Organisation(slug, slug.title(), (File(Path("a.md"), "a.md"),))
+    return Guest(organisation, "ck_", cast("Client", None), documents={"a.md": f"document of {slug}"})
+
+
+def an_answer(text: str, document: str) -> dict[str, Any]:
+    return {"answer": text, "citations": [{"document_id": document}]}
+
+
+def test_a_tour_that_shows_the_wrong_thing_says_so() -> None:
+    acme, rival = a_guest("acme"), a_guest("rival")
+    question = SharedQuestion("Which port?", {"acme": "port 1", "rival": "port 2"})
+    right = {"acme": an_answer("Port 1.", "document of acme"), "rival": an_answer("Port 2.", "document of rival")}
+    wrong = {"acme": an_answer("Port 1.", "document of acme"), "rival": an_answer("Port 1.", "document of acme")}
+
+    assert faults(question, [acme, rival], right) == []
+    assert faults(question, [acme, rival], wrong) == [
+        "Rival did not find 'port 2' for 'Which port?'.",
+        "Rival did not cite its own documents for 'Which port?'.",
+        "Two organisations gave the same answer to 'Which port?'.",
+    ]

@@ -117,6 +117,7 @@ def test_what_cannot_be_read_is_named_and_the_exit_code_says_so(shell: Shell, te
     assert readable.code == 1
     assert "damaged_document" in readable.out
     assert "Skipped 1 of other kinds: picture.png." in readable.err
+    assert f"1 failed in {tenant};" in " ".join(shell("doctor").out.split())
 
 
 @pytest.mark.usefixtures("attended")

@@ -1,0 +1,43 @@
+"""Settings become an application: the one place where choices are made."""
+
+from carrel.settings import Settings
+from carrel.telemetry import configure
+from carrel.wiring.application import (
+    Application,
+    Bench,
+    Office,
+    Parts,
+    assemble,
+    formats,
+    office,
+    running,
+    tasks,
+    working,
+)
+from carrel.wiring.database import Base, migrate
+from carrel.wiring.examination import doctor
+from carrel.wiring.home import SettingsError, load, pepper_of
+from carrel.wiring.models import install_model, model
+
+__all__ = [
+    "Application",
+    "Base",
+    "Bench",
+    "Office",
+    "Parts",
+    "Settings",
+    "SettingsError",
+    "assemble",
+    "configure",
+    "doctor",
+    "formats",
+    "install_model",
+    "load",
+    "migrate",
+    "model",
+    "office",
+    "pepper_of",
+    "running",
+    "tasks",
+    "working",
+]

@@ -1,0 +1,213 @@
+"""The journeys with their collaborators: for the doors that need all of them, and for those that need few."""
+
+import asyncio
+import ctypes
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from carrel.adapters.lexical.analyzer import EnglishAnalyzer
+from carrel.adapters.lexical.postgres import PostgresWords
+from carrel.adapters.models.extractive import Extractive
+from carrel.adapters.parsers.media import SUPPORTED, media_type_of
+from carrel.adapters.vectors.pgvector import PgvectorIndexes
+from carrel.ask.answer import Answerer
+from carrel.ask.pipeline import Asking
+from carrel.ask.question import Asker
+from carrel.ask.retrieve import Retriever
+from carrel.domain.errors import Refusal
+from carrel.domain.jobs import JobKind
+from carrel.ingest.desk import Desk
+from carrel.ingest.forget import Forgetting, Purge
+from carrel.ingest.index import Indexer
+from carrel.ingest.pipeline import Ingestion, Tools, Work
+from carrel.ingest.retry import Retries
+from carrel.ingest.sweep import Sweep
+from carrel.ingest.upload import Uploads
+from carrel.ingest.weigh import Weighing
+from carrel.library.bots import Bots
+from carrel.library.documents import Documents
+from carrel.library.sources import Sources
+from carrel.operate.health import Health
+from carrel.ports.embedder import Embedder
+from carrel.ports.lexical import Analyzer, LexicalIndexes
+from carrel.ports.model import Model
+from carrel.ports.parser import Parser
+from carrel.ports.vectors import VectorIndexes
+from carrel.settings import Settings
+from carrel.tenancy.keys import Keys
+from carrel.tenancy.principals import Principals
+from carrel.tenancy.tenants import Tenants
+from carrel.wiring.database import Base, opened
+
+if TYPE_CHECKING:
+    from carrel.adapters.embedders.minilm import MiniLM
+    from carrel.adapters.parsers.sandbox import SandboxedParser
+
+Task = Callable[[Work], Awaitable[None]]
+
+_PATIENCE: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Every collaborator that could be another product."""
+
+    base: Base
+    embedder: Embedder
+    analyzer: Analyzer
+    vectors: VectorIndexes
+    words: LexicalIndexes
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """Everything but asking: it needs no embedder and opens quickly."""
+
+    principals: Principals
+    tenants: Tenants
+    keys: Keys
+    sources: Sources
+    bots: Bots
+    documents: Documents
+    uploads: Uploads
+    forgetting: Forgetting
+    retries: Retries
+    desk: Desk
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class Application(Office):
+    asking: Asking
+
+
+def _office(base: Base) -> Office:
+    database = base.database
+    return Office(
+        principals=Principals(database, pepper=base.pepper),
+        tenants=Tenants(database),
+        keys=Keys(database, pepper=base.pepper),
+        sources=Sources(database),
+        bots=Bots(database),
+        documents=Documents(database, base.blobs),
+        uploads=Uploads(database, base.blobs, judge_type=media_type_of),
+        forgetting=Forgetting(database),
+        retries=Retries(database),
+        desk=Desk(database),
+        health=Health(database),
+    )
+
+
+def assemble(parts: Parts) -> Application:
+    office = _office(parts.base)
+    asking = Asking(
+        parts.base.database,
+        Retriever(parts.base.database, parts.vectors, parts.words),
+        Answerer(parts.model, patience=_PATIENCE),
+        asker=Asker(parts.embedder, parts.analyzer),
+        analyzer=parts.analyzer,
+    )
+    return Application(**{name: getattr(office, name) for name in Office.__dataclass_fields__}, asking=asking)
+
+
+def tasks(parts: Parts, parser: Parser) -> dict[JobKind, Task]:
+    """What a worker does with each kind of job."""
+    database, blobs = parts.base.database, parts.base.blobs
+    indexer = Indexer(database, parts.vectors, parts.words, analyzer=parts.analyzer)
+    tools = Tools(database, blobs, parser, parts.embedder, parts.analyzer, parts.vectors, indexer)
+    return {
+        JobKind.INGEST: Ingestion(tools).run,
+        JobKind.PURGE: Purge(database, blobs, parts.vectors, parts.words).run,
+        JobKind.WEIGH: Weighing(database, parts.words).run,
+    }
+
+
+@asynccontextmanager
+async def office(settings: Settings) -> AsyncIterator[Office]:
+    async with opened(settings) as base:
+        yield _office(base)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Application]:
+    async with equipped(settings) as parts:
+        yield assemble(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a worker process needs: the desk, what to do with each kind of job and how many at a time, and the sweep."""
+
+    desk: Desk
+    tasks: dict[JobKind, Task]
+    concurrency: int
+    lease: float
+    sweep: Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def working(settings: Settings) -> AsyncIterator[Bench]:
+    async with equipped(settings) as parts, parsing(settings) as parser:
+        rules, sweep = settings.worker, Sweep(parts.base.database, parts.base.blobs)
+        yield Bench(Desk(parts.base.database), tasks(parts, parser), rules.concurrency, rules.lease, sweep.run)
+
+
+@asynccontextmanager
+async def parsing(settings: Settings) -> AsyncIterator["SandboxedParser"]:
+    from carrel.adapters.parsers.sandbox import SandboxedParser
+
+    rules = settings.parser
+    parser = SandboxedParser(memory=rules.memory_mb << 20, seconds=rules.seconds, wall=rules.seconds * 1.5)
+    try:
+        yield parser
+    finally:
+        await parser.close()
+
+
+@asynccontextmanager
+async def equipped(settings: Settings) -> AsyncIterator[Parts]:
+    """The embedder loads while the database starts: on the first run each takes seconds.
+
+    Raises what `opened` raises, and Unavailable `model_missing` with what to do.
+    """
+    async with _loading(settings) as embedder, opened(settings) as base:
+        parts = Parts(
+            base=base,
+            embedder=await embedder,
+            analyzer=EnglishAnalyzer(),
+            vectors=PgvectorIndexes(base.database),
+            words=PostgresWords(base.database),
+            model=Extractive(EnglishAnalyzer()),
+        )
+        _return_memory()
+        yield parts
+
+
+@asynccontextmanager
+async def _loading(settings: Settings) -> AsyncIterator["asyncio.Task[MiniLM]"]:
+    task = asyncio.create_task(asyncio.to_thread(_load_embedder, settings))
+    try:
+        yield task
+    finally:
+        with suppress(Refusal):  # whoever awaited it has got it
+            (await task).close()
+
+
+def _load_embedder(settings: Settings) -> "MiniLM":
+    from carrel.adapters.embedders import minilm
+
+    return minilm.prepare(settings.folder, threads=settings.embedder.threads)
+
+
+def _return_memory() -> None:
+    """What only the start needed goes back to the system: 10 MB in each process."""
+    with suppress(AttributeError):  # glibc's own
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def formats() -> Mapping[str, str]:
+    """Which file endings Carrel reads, each with its media type."""
+    return SUPPORTED

@@ -1,0 +1,65 @@
+"""The doctor's facts: what only the adapters know, gathered for the journey that judges it."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from carrel.operate.doctor import Mark, Patient, Remark, examine
+from carrel.settings import Settings
+from carrel.wiring.application import parsing
+from carrel.wiring.database import addresses, migrates_itself
+from carrel.wiring.home import make_home
+from carrel.wiring.models import model
+
+if TYPE_CHECKING:
+    from carrel.adapters.embedders.minilm import Condition
+
+
+async def doctor(settings: Settings, *, patience: float = 20.0) -> list[Remark]:
+    """What is configured, reachable and wrong. Changes nothing, but starts an embedded database that sleeps."""
+    embedded = settings.database.url is None
+    patient = Patient(
+        settings=list(_in_force(settings)),
+        database=lambda: _serving_address(settings),
+        advice=f"See {settings.folder}/postgres/log."
+        if embedded
+        else "Is CARREL_DATABASE__URL right, and does it run?",
+        migrates_itself=migrates_itself(settings),
+        embedder=lambda: _weights(model(settings)),
+        blobs=settings.blobs.path or settings.folder / "blobs",
+        sandbox=lambda: _sandbox_report(settings),
+    )
+    return await examine(patient, patience=patience)
+
+
+def _in_force(settings: Settings) -> Iterator[Remark]:
+    yield Remark(Mark.GOOD, "home", f"Carrel keeps its own things in {settings.folder} (CARREL_HOME).")
+    yield Remark(Mark.GOOD, "environment", f"This is {settings.environment} (CARREL_ENVIRONMENT).")
+    if settings.database.url is None:
+        yield Remark(Mark.GOOD, "database", "The database is the embedded one, in the home folder.")
+        return
+    parts = urlsplit(settings.database.url.get_secret_value())
+    where = f"{parts.hostname}:{parts.port or 5432}{parts.path} as {parts.username}"
+    yield Remark(Mark.GOOD, "database", f"The database is {where} (CARREL_DATABASE__URL).")
+
+
+@asynccontextmanager
+async def _serving_address(settings: Settings) -> AsyncIterator[str]:
+    make_home(settings.folder)
+    async with addresses(settings) as found:
+        yield found.app
+
+
+def _weights(found: "Condition") -> Remark:
+    if found.built:
+        return Remark(Mark.GOOD, "embedder", f"The embedder {found.name} is built and ready.")
+    if found.weights is not None:
+        return Remark(Mark.NOTE, "embedder", f"The weights of {found.name} are here; the first start builds it.")
+    sentence = f"The weights of {found.name} are missing: run `make setup` or `carrel models install FILE`."
+    return Remark(Mark.WRONG, "embedder", sentence)
+
+
+async def _sandbox_report(settings: Settings) -> list[tuple[bool, str]]:
+    async with parsing(settings) as parser:
+        return [(wall.stands, wall.sentence) for wall in await parser.sandbox_report()]

@@ -1,0 +1,61 @@
+"""The home folder and the settings: what Carrel keeps for itself, and what it was told."""
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from carrel.domain.errors import Refusal
+from carrel.settings import Settings, explained
+
+_PEPPER_BYTES: Final = 32
+
+
+class SettingsError(Refusal):
+    """A setting is wrong; the sentence names the variable."""
+
+    default_code = "settings"
+
+
+def load() -> Settings:
+    """From the environment and `.env`. Raises SettingsError."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(explained(error)) from error
+
+
+def pepper_of(settings: Settings) -> bytes:
+    """From the settings, or a file that is made on the first run. Raises SettingsError for one that others can read."""
+    if settings.pepper is not None:
+        return settings.pepper.get_secret_value().encode()
+    path = settings.folder / "secrets" / "pepper"
+    if not path.exists():
+        _write_once(path, secrets.token_bytes(_PEPPER_BYTES))
+    if path.stat().st_mode & 0o077:
+        raise SettingsError(f"CARREL_HOME: others can read {path}: run `chmod 600` on it.")
+    return path.read_bytes()
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """Two first runs at once end with one secret: the link of the second one fails."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    with suppress(FileExistsError):
+        os.link(draft, path)
+    draft.unlink()
+
+
+def make_home(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"CARREL_HOME: the folder {folder} cannot be made: {error.strerror}.") from error
