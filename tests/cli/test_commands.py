@@ -133,8 +133,8 @@ def test_the_doctor_knows_who_brings_the_schema_up(endpoint: Endpoint, shell: Sh
     bootstrap(fresh)
     addresses = {"CARREL_DATABASE__URL": fresh.app_url, "CARREL_DATABASE__OWNER_URL": fresh.owner_url}
 
-    developing = shell("doctor", **addresses)
-    producing = shell("doctor", CARREL_ENVIRONMENT="production", **addresses)
+    developing = Shell(shell.home, addresses)("doctor")
+    producing = Shell(shell.home, addresses)("doctor", CARREL_ENVIRONMENT="production")
 
     assert (developing.code, producing.code) == (0, 1)
     assert "note" in next(line for line in developing.out.splitlines() if " schema " in line)

@@ -1,8 +1,16 @@
 """The tour, through the same doors as everybody."""
 
+import signal
+from pathlib import Path
+from typing import Any, cast
+
 import pytest
 
-from cli.shell import Shell
+from carrel.cli.files import File
+from carrel.cli.tour.client import Client
+from carrel.cli.tour.corpus import Organisation, SharedQuestion
+from carrel.cli.tour.visit import Guest, faults
+from cli.shell import Shell, end
 
 ORGANISATIONS = ["forgecraft", "roadkeep", "northbeam"]
 
