@@ -121,17 +121,19 @@ def test_children_do_not_outlive_a_killed_supervisor(used: Shell) -> None:
         until(lambda: not any(lives(pid) for pid in orphans))
 
 
-def test_a_command_works_beside_the_server(used: Shell, tmp_path: Path) -> None:
+def test_commands_work_beside_the_server_which_then_idles_in_400_mb(used: Shell, tmp_path: Path) -> None:
     (tmp_path / "note.md").write_text("# Note\n\nThe lighthouse keeper is called Ione.\n")
-    with serving(used):
-        used("tenants", "create", "Beside", "--json")
+    with serving(used) as server:
+        until(lambda: "A worker lives." in used("doctor").out)
+        used("tenants", "create", "Beside")
         brought = used("ingest", tmp_path, "--tenant", "beside", "--source", "notes", "--json")
         answer = used("ask", "Who is the lighthouse keeper?", "--tenant", "beside", "--json")
-        health = used("doctor", "--json").value["remarks"]
+        resident = {command_of(pid)[:60]: _resident(pid) for pid in server.pids}
 
     assert [one["status"] for one in brought.value["documents"]] == ["ready"]
     assert "Ione" in answer.value["answer"]
-    assert {"mark": "ok", "about": "worker", "sentence": "A worker lives."} in health
+    assert len(resident) == 4, resident  # the supervisor, the API, the worker and its parsers' process
+    assert sum(resident.values()) < 400, resident
 
 
 def test_without_a_worker_there_is_none_until_one_is_started(used: Shell) -> None:
@@ -179,19 +181,6 @@ def test_a_serving_login_that_does_not_exist_is_said_in_one_sentence(shell: Shel
     assert said.code == 1
     assert said.err.startswith("error: ")
     assert len(said.err.splitlines()) == 1
-
-
-@pytest.mark.slow
-def test_all_processes_but_postgresql_idle_in_400_mb(used: Shell, tmp_path: Path) -> None:
-    (tmp_path / "note.md").write_text("# Note\n\nOne document, so that the parsers' process is there too.\n")
-    with serving(used) as server:
-        until(lambda: "A worker lives." in used("doctor").out)
-        used("tenants", "create", "Idle")
-        used("ingest", tmp_path, "--tenant", "idle", "--source", "notes")
-        resident = {command_of(pid)[:60]: _resident(pid) for pid in server.pids}
-
-    assert len(resident) == 4, resident
-    assert sum(resident.values()) < 400, resident
 
 
 def _resident(pid: int) -> int:

@@ -195,7 +195,10 @@ def question_vector(weighed: Sequence[WeighedTerm]) -> SparseVector:
 
 
 async def _put_profiles(tx: Transaction, generation: GenerationId, entries: Sequence[LexicalEntry]) -> None:
-    """Which terms occur in how many chunks of a version, packed: what `weigh` adds up without reading the entries."""
+    """Which terms occur in how many chunks of a version, packed: what `weigh` adds up without reading the entries.
+
+    A later put of the same version replaces its profile (so a retry counts nothing twice): put a version's entries at once.
+    """
     by_version: dict[VersionId, list[LexicalEntry]] = {}
     for entry in entries:
         by_version.setdefault(entry.version, []).append(entry)
