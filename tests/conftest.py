@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.stand import Stand, a_stand, a_worker
-from support.tenants import SomeTenant, a_tenant
 
 from carrel.adapters.postgres import EmbeddedPostgres, Endpoint
 from carrel.domain.access import console
+from support.stand import Stand, a_stand, a_worker
+from support.tenants import SomeTenant, a_tenant
 
 TenantMaker = Callable[..., Awaitable[SomeTenant]]
 

@@ -29,8 +29,8 @@ from carrel.adapters.embedders.minilm.session import Session
 from carrel.adapters.embedders.minilm.smooth import Watched, smooth
 from carrel.adapters.embedders.minilm.tokenizer import PIECE, marked
 from carrel.adapters.embedders.minilm.weights import Source, find
-from carrel.domain.errors import Invalid, Unavailable
-from carrel.ports.embedder import Vector
+from carrel.domain.errors import Invalid, Unavailable, Unreadable
+from carrel.ports.embedder import MOST_TOKENS, Vector
 
 SENTENCE = "Carrel answers from your own documents."
 ODD = "Café au lait, naïve ½ [SEP] 東京都 한국 😀 it's\n\n\tİstanbul e\u0301nd \x00x"
@@ -173,7 +173,7 @@ def test_spans_are_in_order_and_leave_out_only_what_has_no_token(minilm: MiniLM)
     spans = minilm.tokenize(ODD).spans
 
     covered = {place for start, end in spans for place in range(start, end)}
-    assert list(spans) == sorted(spans)
+    assert spans.tolist() == sorted(spans.tolist())
     assert {ODD[place] for place in set(range(len(ODD))) - covered} <= {" ", "\n", "\t", "\x00"}
 
 
@@ -186,8 +186,14 @@ def test_a_long_text_read_in_pieces_has_the_tokens_of_the_whole(minilm: MiniLM, 
     encoding = whole.encode(text, add_special_tokens=False)
 
     tokens = minilm.tokenize(text)
-    assert tokens.ids == tuple(encoding.ids)
-    assert tokens.spans == tuple(encoding.offsets)
+    assert list(tokens.ids) == encoding.ids
+    np.testing.assert_array_equal(tokens.spans, encoding.offsets)
+
+
+def test_a_text_of_very_many_tokens_is_refused_before_it_is_read_to_its_end(minilm: MiniLM) -> None:
+    with pytest.raises(Unreadable) as refused:
+        minilm.tokenize("!" * 8 * MOST_TOKENS)
+    assert refused.value.code == "too_long"
 
 
 def test_marks_of_the_model_that_stand_in_a_document_are_plain_text(minilm: MiniLM) -> None:
@@ -195,11 +201,11 @@ def test_marks_of_the_model_that_stand_in_a_document_are_plain_text(minilm: Mini
 
 
 def test_half_a_surrogate_pair_is_read_as_one_unknown_character(minilm: MiniLM) -> None:
-    assert minilm.tokenize("a \ud800 b").spans == ((0, 1), (2, 3), (4, 5))
+    assert minilm.tokenize("a \ud800 b").spans.tolist() == [[0, 1], [2, 3], [4, 5]]
 
 
 def test_a_text_without_words_has_no_tokens(minilm: MiniLM) -> None:
-    assert [minilm.tokenize(text).ids for text in ("", " \n")] == [(), ()]
+    assert [(len(none.ids), none.spans.shape) for none in map(minilm.tokenize, ("", " \n"))] == [(0, (0, 2))] * 2
 
 
 # --- vectors ------------------------------------------------------------------

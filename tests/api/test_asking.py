@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -154,7 +154,7 @@ class _Model:
         self._then = then
         self.left = asyncio.Event()
 
-    async def write(self, _prompt: Prompt) -> AsyncIterator[Draft]:
+    async def write(self, _prompt: Prompt) -> AsyncGenerator[Draft]:
         try:
             yield Draft("The")
             if self._then is not None:

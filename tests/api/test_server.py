@@ -16,8 +16,7 @@ from fastapi import FastAPI
 
 from api.callers import Caller, CallerMaker
 from carrel.api.app import create_app
-from carrel.api.server import listen, serve
-from carrel.domain.errors import Unavailable
+from carrel.api.server import Patience, serve
 from carrel.ports.model import Draft, Prompt
 from carrel.wiring import assemble
 from support.stand import Stand
@@ -26,9 +25,9 @@ MB = 1024 * 1024
 
 
 @asynccontextmanager
-async def serving(app: FastAPI) -> AsyncIterator[tuple[str, int]]:
-    listener, stop, ready = listen("127.0.0.1", 0), asyncio.Event(), asyncio.Event()
-    running = asyncio.create_task(serve(app, listener, stop=stop, ready=ready.set))
+async def serving(app: FastAPI, patience: Patience = Patience()) -> AsyncIterator[tuple[str, int]]:  # noqa: B008 - frozen
+    listener, stop, ready = socket.create_server(("127.0.0.1", 0)), asyncio.Event(), asyncio.Event()
+    running = asyncio.create_task(serve(app, listener, stop=stop, ready=ready.set, patience=patience))
     await asyncio.wait_for(ready.wait(), 10)
     try:
         yield listener.getsockname()
@@ -105,6 +104,55 @@ async def test_two_requests_of_one_connection_both_have_room_for_their_heads(far
         assert answer.status_code == 200
 
 
+@pytest.fixture
+async def hurried(carrel: Stand) -> AsyncIterator[tuple[str, int]]:
+    """Heads have a third of a second, and so have the gaps in a body."""
+    app = create_app(lambda: nullcontext(carrel.app))
+    async with serving(app, Patience(head=0.3, body=0.3)) as found:
+        yield found
+
+
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n", LIVE + b"\r\n", LIVE + b"GET /"])
+async def test_who_does_not_end_a_head_is_shut_out_soon(hurried: tuple[str, int], sent: bytes) -> None:
+    reader, writer = await asyncio.open_connection(*hurried)
+    for piece in (sent[:-2], sent[-2:]):
+        writer.write(piece)
+        await asyncio.sleep(0.1)
+    received = await asyncio.wait_for(reader.read(), 3)
+    assert received.startswith(b"HTTP/1.1 200") if sent.startswith(LIVE) else not received
+    writer.close()
+
+
+async def test_a_head_that_drips_has_no_more_time(hurried: tuple[str, int]) -> None:
+    reader, writer = await asyncio.open_connection(*hurried)
+    dripping = asyncio.create_task(_drip(writer, b"GET / HTTP/1.1\r\nX: " + b"a" * 100))
+    assert await asyncio.wait_for(reader.read(), 3) == b""
+    dripping.cancel()
+    writer.close()
+
+
+async def _drip(writer: asyncio.StreamWriter, text: bytes) -> None:
+    for number in range(len(text)):
+        writer.write(text[number : number + 1])
+        await asyncio.sleep(0.1)
+
+
+async def test_a_body_that_stops_is_broken_off_and_a_slow_one_is_not(hurried: tuple[str, int], owner: Caller) -> None:
+    head = (
+        f"POST /v1/search HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {owner.key}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 15\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection(*hurried)
+    writer.write(head.encode())
+    await _drip(writer, b'{"query": "xy"}')
+    assert (await asyncio.wait_for(reader.readline(), 3)).startswith(b"HTTP/1.1 200")
+    writer.close()
+    assert await asyncio.wait_for(raw(hurried, head.encode() + b'{"query"'), 3) == b""
+
+
 async def test_an_upload_that_breaks_off_leaves_nothing(far: Caller, address: tuple[str, int], owner: Caller) -> None:
     source = await owner.source()
     head = (
@@ -157,7 +205,7 @@ async def test_a_client_that_leaves_ends_the_work_of_the_model(carrel: Stand, a_
 
 
 async def test_a_signal_stops_it_after_the_requests_that_run(carrel: Stand, owner: Caller) -> None:
-    listener, stop, ready = listen("127.0.0.1", 0), asyncio.Event(), asyncio.Event()
+    listener, stop, ready = socket.create_server(("127.0.0.1", 0)), asyncio.Event(), asyncio.Event()
     app = create_app(lambda: nullcontext(carrel.app))
     running = asyncio.create_task(serve(app, listener, stop=stop, ready=ready.set))
     await ready.wait()
@@ -173,12 +221,3 @@ async def test_a_signal_stops_it_after_the_requests_that_run(carrel: Stand, owne
     assert stop.is_set()
     with pytest.raises(OSError, match="refused"):
         socket.create_connection((host, port), timeout=1)
-
-
-def test_a_port_that_is_taken_is_a_refusal() -> None:
-    with listen("127.0.0.1", 0) as taken, pytest.raises(Unavailable) as refusal:
-        listen("127.0.0.1", taken.getsockname()[1])
-    assert refusal.value.code == "port_in_use"
-    with pytest.raises(Unavailable) as refusal:
-        listen("192.0.2.1", 0)
-    assert refusal.value.code == "cannot_listen"

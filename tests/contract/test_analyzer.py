@@ -46,6 +46,8 @@ def test_words_are_the_terms_each_once_in_order(text: str) -> None:
         ("Größe Straße", ["größe", "straße"]),
         ("платёжный сервис", ["платёжный", "сервис"]),
         ("支付服务", ["支付服务"]),
+        ("9f" * 1_000_000, ["9f" * 32]),
+        ("key-" + "9f" * 40, ["key" + "9f" * 30 + "9", "key", "9f" * 32]),
     ],
 )
 def test_text_becomes_these_terms(text: str, expected: list[str]) -> None:

@@ -4,12 +4,15 @@ import asyncio
 import dataclasses
 import math
 import random
+import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
+from carrel.adapters.lexical import postgres
 from carrel.adapters.lexical.postgres import AVERAGE_LENGTH, K1, B, PostgresWords, Statistics, StatisticsCache, _empty
 from carrel.domain.errors import Unavailable
 from carrel.domain.ids import GenerationId, SourceId, TenantId, VersionId
@@ -203,6 +206,36 @@ async def test_a_question_of_very_many_words_is_answered_by_the_rarest(indexes: 
     assert matches.hits[0].chunk == rare.chunk
     assert matches.terms[0].term.stem == "needle"
     assert len(matches.terms) <= 64
+
+
+async def test_of_a_chunk_with_very_many_terms_the_most_frequent_are_found(
+    indexes: LexicalIndexes, shelf: Shelf
+) -> None:
+    place = await shelf.place()
+    entries = await shelf.lexical(place, " ".join(f"term{number}" for number in range(40_000)) + " needle needle")
+    await indexes.of(shelf.grant).put(entries)
+    matches = await found(indexes, shelf, "needle", place.source)
+    assert [hit.chunk for hit in matches.hits] == [entries[0].chunk]
+
+
+async def test_weighing_much_does_not_hold_up_others(
+    indexes: LexicalIndexes, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sum_up = postgres._sum_up
+
+    def slowly(rows: Sequence[Any]) -> tuple[int, postgres.Ids, postgres.Ids]:
+        time.sleep(0.3)
+        return sum_up(rows)
+
+    monkeypatch.setattr(postgres, "_sum_up", slowly)
+    weighing = asyncio.create_task(indexes.of(shelf.grant).weigh())
+    longest = 0.0
+    while not weighing.done():
+        before = time.perf_counter()
+        await asyncio.sleep(0.005)
+        longest = max(longest, time.perf_counter() - before)
+    await weighing
+    assert longest < 0.2
 
 
 async def test_a_database_that_does_not_answer_is_unavailable(stand: Stand, shelf: Shelf) -> None:

@@ -16,6 +16,7 @@ from carrel.adapters.parsers.sandbox import FORMATS, SandboxedParser
 from carrel.adapters.postgres import Endpoint
 from carrel.ask.pipeline import ChatWish, Done, Evidence, SearchWish
 from carrel.domain.access import Principal, for_job
+from carrel.domain.answers import AnswerStatus
 from carrel.domain.errors import NotFound, Unavailable
 from carrel.domain.ids import DocumentId, SourceId
 from carrel.domain.jobs import JobKind
@@ -436,5 +437,6 @@ async def test_an_answer_that_was_being_written_while_its_document_went_is_not_k
     done = [event async for event in events][-1]
 
     assert isinstance(done, Done)
-    assert done.remembered.answer.text == "[removed]"
+    assert done.remembered.answer.status is AnswerStatus.REFUSED
+    assert "deleted" in done.remembered.answer.text
     assert (done.remembered.answer.citations, done.remembered.answer.evidence) == ((), ())

@@ -413,6 +413,60 @@ async def test_what_is_asked_for_again_while_it_runs_runs_once_more(quiet: Stand
     assert runs == 2
 
 
+async def test_weighing_that_is_asked_for_again_while_it_runs_waits_a_little(quiet: Stand, acme: SomeTenant) -> None:
+    async with quiet.database.transaction(for_job(acme.id, None)) as tx:
+        await jobs.enqueue(tx, JobKind.WEIGH, acme.id)
+    (claim,) = await quiet.app.desk.claim([JobKind.WEIGH], lease=60, most=1)
+    work = Work(claim, for_job(acme.id, None))
+    async with quiet.database.transaction(work.grant) as tx:
+        await jobs.enqueue(tx, JobKind.WEIGH, acme.id)
+
+    await tasks(quiet.parts, quiet.parser)[JobKind.WEIGH](work)
+
+    backlog = await quiet.app.desk.backlog()
+    assert (backlog.waiting, backlog.running, backlog.later) == (0, 0, 1)
+    await drained(quiet)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attempts", "alone"),
+    [
+        (JobKind.INGEST, 2, False),
+        (JobKind.INGEST, 3, True),
+        (JobKind.PURGE, 5, False),
+        (JobKind.WEIGH, 5, False),
+    ],
+)
+async def test_only_a_document_whose_worker_died_twice_works_alone(
+    quiet: Stand, acme: SomeTenant, kind: JobKind, attempts: int, *, alone: bool
+) -> None:
+    together = asyncio.Barrier(2)
+
+    async def meet(work: Work) -> None:
+        with suppress(TimeoutError, asyncio.BrokenBarrierError):
+            async with asyncio.timeout(0.5):
+                await together.wait()
+                met.append(work.claim.kind)
+        async with quiet.database.transaction(work.grant) as tx:
+            await jobs.finish(tx, work.claim)
+
+    met: list[JobKind] = []
+    other = JobKind.WEIGH if kind is not JobKind.WEIGH else JobKind.PURGE
+    async with quiet.database.transaction(for_job(acme.id, None)) as tx:
+        for wanted in (kind, other):
+            await jobs.enqueue(tx, wanted, uuid.uuid4())
+    async with connected(quiet.endpoint.superuser_url) as connection:
+        await connection.execute(
+            "update jobs set attempts = $1, leased_until = now() - interval '1 second' where kind = $2",
+            attempts - 1,
+            kind.value,
+        )
+
+    await drained(quiet, a_worker_of(quiet, doing={kind: meet, other: meet}))
+
+    assert (len(met) == 0) == alone
+
+
 async def test_too_few_connections_cost_time_and_nothing_else(quiet: Stand, acme: SomeTenant, source: SourceId) -> None:
     for number in range(8):
         await delivered(acme, source, f"{number}.md", f"# Page {number}")

@@ -305,9 +305,9 @@ async def test_searching_with_anothers_ids_gives_nothing(field: Field) -> None:
         "select terms from lexical_entries where tenant_id = $1 limit 1", theirs.tenant.id
     )
     searches = (
-        ("select * from search_dense_384($1, $2, $3, 100)", dense),
-        ("select * from search_lexical($1, $2, $3, 100)", words),
-        ("select * from search_lexical($1, $2, $3, 100)", any_words),
+        ("select * from search_dense_384($1, $2, $3, null, 100)", dense),
+        ("select * from search_lexical($1, $2, $3, null, 100)", words),
+        ("select * from search_lexical($1, $2, $3, null, 100)", any_words),
     )
     for tenant in (None, field.mine.tenant.id):
         async with posing(field.app, tenant, user=theirs.principal.user, sources=EVERY):

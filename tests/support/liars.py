@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from carrel.domain.access import TenantGrant
-from carrel.domain.answers import Hit
+from carrel.domain.answers import Hit, Versions
 from carrel.domain.ids import ChunkId, SourceId, VersionId
 from carrel.domain.text import Term
 from carrel.ports.embedder import Vector
@@ -57,9 +57,13 @@ class _Vectors:
         self._liar, self._grant = liar, grant
         self._honest = liar.vectors.of(grant)
 
-    async def nearest(self, vector: Vector, *, sources: frozenset[SourceId], limit: int) -> list[Hit]:
+    async def nearest(
+        self, vector: Vector, *, sources: frozenset[SourceId], limit: int, versions: Versions = None
+    ) -> list[Hit]:
         self._liar.asked.append(Asked(self._grant, sources, limit))
-        return self._liar.lie(await self._honest.nearest(vector, sources=sources, limit=limit), limit)
+        return self._liar.lie(
+            await self._honest.nearest(vector, sources=sources, limit=limit, versions=versions), limit
+        )
 
     async def put(self, entries: Sequence[DenseEntry]) -> None:
         await self._honest.put(entries)
@@ -79,9 +83,11 @@ class _Words:
         self._liar, self._grant = liar, grant
         self._honest = liar.words.of(grant)
 
-    async def matching(self, question: Sequence[Term], *, sources: frozenset[SourceId], limit: int) -> Matches:
+    async def matching(
+        self, question: Sequence[Term], *, sources: frozenset[SourceId], limit: int, versions: Versions = None
+    ) -> Matches:
         self._liar.asked.append(Asked(self._grant, sources, limit))
-        honest = await self._honest.matching(question, sources=sources, limit=limit)
+        honest = await self._honest.matching(question, sources=sources, limit=limit, versions=versions)
         return replace(honest, hits=self._liar.lie(honest.hits, limit))
 
     async def put(self, entries: Sequence[LexicalEntry]) -> None:

@@ -4,15 +4,17 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from carrel.domain.errors import Unreadable
 from carrel.domain.ids import GenerationId, VersionId, chunk_id, new_id
 from carrel.domain.library import ChunkRules
 from carrel.domain.text import Block, Chunk, ParsedDocument
 from carrel.ingest.chunk import chunk
-from carrel.ports.embedder import Tokens
+from carrel.ports.embedder import MOST_TOKENS, Tokens
 
 KINDS = ("heading", "paragraph", "list", "code", "table")
 WORDS = ("gateway", "drains", "ends.", "now!", "why?", "line\n", "a", "7443", "x:")
@@ -21,7 +23,13 @@ WORDS = ("gateway", "drains", "ends.", "now!", "why?", "line\n", "a", "7443", "x
 def tokenized(text: str) -> Tokens:
     """A token for each word, and for each piece of eight characters of a longer one."""
     spans = [match.span() for match in re.finditer(r"\S{1,8}", text)]
-    return Tokens(tuple(range(len(spans))), tuple(spans))
+    return Tokens(range(len(spans)), np.array(spans, np.int32).reshape(-1, 2))
+
+
+def read_by_words(text: str) -> Tokens:
+    """A token for each word, however long it is."""
+    spans = [match.span() for match in re.finditer(r"\S+", text)]
+    return Tokens(range(len(spans)), np.array(spans, np.int32).reshape(-1, 2))
 
 
 def a_document(*blocks: tuple[str, str], path: Sequence[str] = ()) -> ParsedDocument:
@@ -75,8 +83,8 @@ def test_whatever_the_document(made: list[tuple[str, str]], size: int, overlap: 
         assert 0 < len(one.tokens) <= size
         assert one.text == document.text[one.start : one.end]
         assert one.tokens == tuple(range(one.tokens[0], one.tokens[-1] + 1)), "in one stretch"
-        assert tokens.spans[one.tokens[0]][0] == one.start
-        assert tokens.spans[one.tokens[-1]][1] == one.end
+        assert tokens.spans[one.tokens[0], 0] == one.start
+        assert tokens.spans[one.tokens[-1], 1] == one.end
     for before, after in pairwise(found):
         assert before.tokens[0] < after.tokens[0]
         shared = [token for token in after.tokens if token <= before.tokens[-1]]
@@ -98,6 +106,46 @@ def test_a_line_of_a_hundred_thousand_characters(line: str) -> None:
     found = chunks_of(document, size=240, overlap=32)
     assert max(len(one.tokens) for one in found) <= 240
     assert min(len(one.tokens) for one in found) > 120, "parts of about one length"
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 2_000), st.sampled_from((1, 2, 40, 3_000))), min_size=1, max_size=20),
+    st.integers(1, 64),
+    st.integers(0, 16),
+)
+def test_no_chunk_is_long_however_long_words_and_gaps_are(made: list[tuple[int, int]], size: int, overlap: int) -> None:
+    """A word that the embedder does not know is one token, and white space is none."""
+    text = "".join("x" * word + " " * gap for word, gap in made)
+    document, tokens = ParsedDocument(text, (Block(0, len(text), "code"),)), read_by_words(text)
+    rules = ChunkRules(size, overlap).within(254)
+
+    found = chunk(document, tokens, rules)
+
+    for one in found:
+        assert 0 < len(one.tokens) <= size
+        assert 0 < len(one.text) <= max(16 * size, 32)
+        assert one.text == text[one.start : one.end]
+    covered = np.zeros(len(text), bool)
+    for one in found:
+        covered[one.start : one.end] = True
+    assert not "".join(letter for letter, is_in in zip(text, covered, strict=True) if not is_in).strip()
+    assert {token for one in found for token in one.tokens} == set(tokens.ids)
+
+
+def test_a_word_of_eight_million_letters_is_many_chunks() -> None:
+    document = ParsedDocument("x" * 8_000_000, (Block(0, 8_000_000, "paragraph"),))
+    found = chunk(document, read_by_words(document.text), ChunkRules(240, 0))
+    assert max(len(one.text) for one in found) <= 8 * 240
+    assert "".join(one.text for one in found) == document.text
+    assert {token for one in found for token in one.tokens} == {0}
+
+
+def test_a_text_of_more_than_two_million_tokens_is_refused() -> None:
+    document = ParsedDocument("x" * 9 * MOST_TOKENS, (Block(0, 9 * MOST_TOKENS, "paragraph"),))
+    with pytest.raises(Unreadable) as refused:
+        chunk(document, read_by_words(document.text), ChunkRules())
+    assert refused.value.code == "too_long"
 
 
 def test_no_blocks_no_chunks() -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,36 +42,42 @@ class Answerer:
     async def answer(self, question: str, instructions: str, verdict: Verdict) -> AsyncGenerator[Delta | Finished]:
         """Deltas, then the whole. A refusal or a degraded answer comes as one piece."""
         if not verdict.evidence:
-            yield Finished(refusal(self._model.name, verdict))
+            refused = refusal(self._model.name, verdict)
+            yield Delta(refused.text)
+            yield Finished(refused)
             return
         written: list[str] = []
         usage = Usage(0, 0, self._model.name)
         try:
-            async for draft in self._drafts(Prompt(question, verdict.evidence, instructions)):
-                written.append(draft.text)
-                usage = draft.usage or usage
-                if draft.text:
-                    yield Delta(draft.text)
+            async with aclosing(self._drafts(Prompt(question, verdict.evidence, instructions))) as drafts:
+                async for draft in drafts:
+                    written.append(draft.text)
+                    usage = draft.usage or usage
+                    if draft.text:
+                        yield Delta(draft.text)
         except (Unavailable, TimeoutError) as problem:
             log.warning("answer.degraded", model=self._model.name, problem=str(problem) or "time-out")
             yield Finished(degraded(self._model.name, verdict))
             return
-        yield Finished(_answered("".join(written), verdict.evidence, usage))
+        answer = _answered("".join(written), verdict.evidence, usage)
+        yield Finished(answer if answer.citations else degraded(self._model.name, verdict))
 
-    async def _drafts(self, prompt: Prompt) -> AsyncIterator[Draft]:
-        """Raises TimeoutError. The clock strikes only while we wait for the model, never while a reader is slow.
+    async def _drafts(self, prompt: Prompt) -> AsyncGenerator[Draft]:
+        """Raises TimeoutError. Only the time that we wait for the model counts, never a slow reader's.
 
         A time-out around a `yield` would strike whatever the reader's task is doing.
         """
-        deadline = asyncio.get_running_loop().time() + self._patience
-        drafts = aiter(self._model.write(prompt))
-        while True:
-            async with asyncio.timeout_at(deadline):
-                try:
-                    draft = await anext(drafts)
-                except StopAsyncIteration:
-                    return
-            yield draft
+        left = self._patience
+        async with aclosing(self._model.write(prompt)) as drafts:
+            while True:
+                started = time.monotonic()
+                async with asyncio.timeout(left):
+                    try:
+                        draft = await anext(drafts)
+                    except StopAsyncIteration:
+                        return
+                left -= time.monotonic() - started
+                yield draft
 
 
 def refusal(model: str, verdict: Verdict) -> Answer:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from carrel.domain.access import Permission, Principal, ReadScope, enter, read_scope
 from carrel.domain.answers import Wish
 from carrel.domain.errors import NotFound
-from carrel.domain.ids import GenerationId
+from carrel.domain.library import Generation
 from carrel.store import bots, generations, sources, tenants
 from carrel.store.transaction import Database, Transaction
 
@@ -15,7 +15,7 @@ class Leave:
     """What was granted: the scope, the generation that its searches read, and the bot's instructions."""
 
     scope: ReadScope
-    generation: GenerationId | None
+    generation: Generation | None
     instructions: str = ""
 
 
@@ -29,7 +29,7 @@ async def authorize(
         found = await sources.readable(tx, wish)
         generation = await generations.live(tx)
         instructions = (await bots.get(tx, wish.bot)).instructions if wish.bot else ""
-    return Leave(read_scope(grant, found), generation.id if generation else None, instructions)
+    return Leave(read_scope(grant, found), generation, instructions)
 
 
 async def _demand_tenants(tx: Transaction, names: tuple[str, ...]) -> None:

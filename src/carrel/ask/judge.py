@@ -8,7 +8,7 @@ from typing import Final
 from carrel.ask.question import Question
 from carrel.ask.retrieve import Retrieved
 from carrel.domain.answers import Passage
-from carrel.ports.lexical import Analyzer, WeighedTerm
+from carrel.ports.lexical import Analyzer
 
 ENOUGH: Final = 0.5
 _BESIDE: Final = 0.35
@@ -40,6 +40,22 @@ class Verdict:
     missing: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """A word of the question: its stem, and (for a compound) the stems of its parts, which together are as good."""
+
+    surface: str
+    whole: str
+    parts: tuple[str, ...]
+    weight: float
+
+    def share_in(self, stems: frozenset[str]) -> float:
+        """How much of the word stands there, 0 to 1."""
+        if self.whole in stems:
+            return 1.0
+        return sum(part in stems for part in self.parts) / len(self.parts) if self.parts else 0.0
+
+
 def assess(analyzer: Analyzer, question: Question, retrieved: Retrieved) -> Assessment:
     """How likely each passage holds what was asked for, 0 to 1.
 
@@ -47,13 +63,28 @@ def assess(analyzer: Analyzer, question: Question, retrieved: Retrieved) -> Asse
     the scope must not show, and what was ingested a moment ago counts at once.
     """
     held = [_stems(analyzer, passage) for passage in retrieved.passages]
-    unseen = [term for term in retrieved.terms if not any(term.term.stem in stems for stems in held)]
-    about = _about(question, retrieved.terms, unseen)
+    words = _words(question, held)
+    unseen = [word for word in words if all(word.share_in(stems) < 1 for stems in held)]
+    about = _about(question, words, unseen)
     passages = tuple(
-        replace(passage, confidence=_confidence(about, passage, _coverage(retrieved.terms, stems)))
+        replace(passage, confidence=_confidence(about, passage, _coverage(words, stems)))
         for passage, stems in zip(retrieved.passages, held, strict=True)
     )
-    return Assessment(passages, tuple(dict.fromkeys(term.term.surface for term in unseen)))
+    return Assessment(passages, tuple(word.surface for word in unseen))
+
+
+def _words(question: Question, held: Sequence[frozenset[str]]) -> list[_Word]:
+    """Each with its weight: the fewer of the passages hold it, the more it tells."""
+    by_surface: dict[str, list[str]] = {}
+    for term in question.terms:
+        by_surface.setdefault(term.surface, []).append(term.stem)
+    words = []
+    for surface, stems in by_surface.items():
+        whole = max(stems, key=len)
+        word = _Word(surface, whole, tuple(stem for stem in stems if stem != whole), 1.0)
+        holding = sum(word.share_in(passage) == 1 for passage in held)
+        words.append(replace(word, weight=math.log(1 + (len(held) + 1) / (holding + 1))))
+    return words
 
 
 def judge(assessment: Assessment) -> Verdict:
@@ -64,16 +95,15 @@ def judge(assessment: Assessment) -> Verdict:
     return Verdict(evidence[:_MOST_EVIDENCE], assessment.passages[:_NEAREST], assessment.missing)
 
 
-def _about(question: Question, terms: Sequence[WeighedTerm], unseen: Sequence[WeighedTerm]) -> float:
+def _about(question: Question, words: Sequence[_Word], unseen: Sequence[_Word]) -> float:
     """What the question itself says against any answer: words, and above all names, that no passage holds."""
-    whole = sum(term.weight for term in terms)
-    share = sum(term.weight for term in unseen) / whole if whole else 0.0
-    return _BIAS + _UNSEEN * share + _UNKNOWN_NAME * any(_is_name(question, term) for term in unseen)
+    whole = sum(word.weight for word in words)
+    share = sum(word.weight for word in unseen) / whole if whole else 0.0
+    return _BIAS + _UNSEEN * share + _UNKNOWN_NAME * any(_is_name(question, word) for word in unseen)
 
 
-def _is_name(question: Question, term: WeighedTerm) -> bool:
-    surface = term.term.surface
-    return surface[:1].isupper() and not question.text.startswith(surface)
+def _is_name(question: Question, word: _Word) -> bool:
+    return word.surface[:1].isupper() and not question.text.startswith(word.surface)
 
 
 def _confidence(about: float, passage: Passage, coverage: float) -> float:
@@ -81,10 +111,10 @@ def _confidence(about: float, passage: Passage, coverage: float) -> float:
     return 1 / (1 + math.exp(-weight))
 
 
-def _coverage(terms: Sequence[WeighedTerm], stems: frozenset[str]) -> float:
+def _coverage(words: Sequence[_Word], stems: frozenset[str]) -> float:
     """The share of the question's weight that the passage holds."""
-    whole = sum(term.weight for term in terms)
-    return sum(term.weight for term in terms if term.term.stem in stems) / whole if whole else 0.0
+    whole = sum(word.weight for word in words)
+    return sum(word.weight * word.share_in(stems) for word in words) / whole if whole else 0.0
 
 
 def _stems(analyzer: Analyzer, passage: Passage) -> frozenset[str]:

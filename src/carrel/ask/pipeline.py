@@ -3,7 +3,8 @@
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Final
 
 from carrel.ask.answer import Answerer, Delta, Finished
@@ -103,10 +104,10 @@ class Asking:
         leave = await authorize(self._database, principal, Permission.ASK, _wish(wish))
         if principal.user is None:
             raise Denied("Chats belong to somebody: use a key of the tenant.", code="user_required")
-        if wish.chat is not None:
-            async with self._database.transaction(leave.scope.grants[0]) as tx:
-                await chats.demand(tx, wish.chat)
-        return Allowed(leave, Asked(UserId(principal.user), message, wish.chat, wish.bot, wish.end_user))
+        async with self._database.transaction(leave.scope.grants[0]) as tx:
+            begun = await chats.begin(tx, wish.chat)
+        asked = Asked(UserId(principal.user), message, begun, wish.chat, wish.bot, wish.end_user)
+        return Allowed(leave, asked)
 
     async def chat(self, allowed: Allowed, *, memo: Memo[Remembered] | None = None) -> AsyncGenerator[Event]:
         """Evidence, then the answer piece by piece, then the whole, remembered; no transaction is open meanwhile.
@@ -114,12 +115,13 @@ class Asking:
         With a memo the answer is kept for a repetition of the request. Raises Unavailable, Replayed, Invalid.
         """
         if memo is not None:
+            memo = _under(allowed.leave, memo)
             async with self._database.transaction(allowed.leave.scope.grants[0]) as tx:
                 await idempotency.begin(tx, memo)
         question = await self._asker.understand(allowed.asked.question)
         retrieved = await self._retrieve(allowed.leave, question, limit=_DEPTH, filters={})
         verdict = judge(assess(self._analyzer, question, retrieved))
-        yield Evidence(verdict.evidence)
+        yield Evidence(verdict.evidence or verdict.nearest)
         writing = self._answerer.answer(allowed.asked.question, allowed.leave.instructions, verdict)
         async with aclosing(writing) as steps:
             async for step in steps:
@@ -138,7 +140,14 @@ class Asking:
     async def _retrieve(self, leave: Leave, question: Question, *, limit: int, filters: Filters) -> Retrieved:
         if leave.generation is None:
             return Retrieved((), (), 0.0)
-        return await self._retriever.retrieve(leave.scope, Need(question, leave.generation, limit, filters))
+        self._asker.demand_same(leave.generation)
+        return await self._retriever.retrieve(leave.scope, Need(question, leave.generation.id, limit, filters))
+
+
+def _under(leave: Leave, memo: Memo[Remembered]) -> Memo[Remembered]:
+    """The same request under another scope is another request: a source that was taken away must not be replayed."""
+    sources = sorted(str(source) for grant in leave.scope.grants for source in grant.sources or ())
+    return replace(memo, hash=sha256(memo.hash + "".join(sources).encode()).digest())
 
 
 def _judged(wish: SearchWish) -> tuple[str, Filters, int]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from carrel.domain.answers import Filters
-from carrel.domain.errors import Invalid
+from carrel.domain.errors import Invalid, Unavailable
+from carrel.domain.library import Generation
 from carrel.domain.text import Term
 from carrel.ports.embedder import Embedder, Vector
 from carrel.ports.lexical import Analyzer
@@ -33,6 +34,16 @@ class Asker:
         ids = self._embedder.tokenize(text).ids
         (vector,) = await self._embedder.embed([ids])
         return Question(text, tuple(self._analyzer.words(text)), vector)
+
+    def demand_same(self, generation: Generation) -> None:
+        """Raises Unavailable `generation_mismatch`: scores of two embedders or analyzers must not be compared."""
+        mine = (self._embedder.profile.name, self._analyzer.name)
+        if (generation.embedder, generation.analyzer) != mine:
+            raise Unavailable(
+                f"This index was made by {generation.embedder} and {generation.analyzer}; this server has"
+                f" {mine[0]} and {mine[1]}. Run the former ones, or ingest the documents anew.",
+                code="generation_mismatch",
+            )
 
 
 def judged(text: str, *, field_name: str) -> str:

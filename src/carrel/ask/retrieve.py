@@ -11,7 +11,7 @@ import structlog
 from carrel.ask.fuse import Fused, fuse
 from carrel.ask.question import Question
 from carrel.domain.access import ReadScope, TenantGrant
-from carrel.domain.answers import Filters, Hit, Passage
+from carrel.domain.answers import Filters, Hit, Passage, Versions
 from carrel.domain.ids import ChunkId, GenerationId
 from carrel.ports.lexical import LexicalIndexes, Matches, WeighedTerm
 from carrel.ports.vectors import VectorIndexes
@@ -46,6 +46,7 @@ class Need:
     generation: GenerationId
     limit: int
     filters: Filters
+    versions: Versions = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Retriever:
         (grant,) = scope.grants
         if not grant.sources:
             return Retrieved((), (), 0.0)
+        need = replace(need, versions=await self._fitting(grant, need))
         depth = max(_LEAST_DEPTH, 2 * need.limit)
         last = await self._pass(grant, need, depth)
         for look in range(1, _PASSES):
@@ -77,6 +79,13 @@ class Retriever:
             depth = depth if _is_full(last, need.limit) else min(depth * 4, _MOST_DEPTH)
             last = await self._pass(grant, need, depth)
         return _retrieved(last, need.limit, alarms=await self._alarms(grant, last.loaded.unknown))
+
+    async def _fitting(self, grant: TenantGrant, need: Need) -> Versions:
+        """A filter that few documents fit must not leave the limit unfilled, so it holds before the ranking."""
+        if not need.filters:
+            return None
+        async with self._database.transaction(grant) as tx:
+            return await chunks.fitting(tx, grant.sources or frozenset(), need.filters)
 
     async def _pass(self, grant: TenantGrant, need: Need, depth: int) -> _Pass:
         dense, matches = await self._legs(grant, need, depth)
@@ -105,10 +114,14 @@ class Retriever:
         try:
             async with asyncio.TaskGroup() as group:
                 dense = group.create_task(
-                    self._vectors.of(grant).nearest(need.question.vector, sources=sources, limit=depth)
+                    self._vectors.of(grant).nearest(
+                        need.question.vector, sources=sources, limit=depth, versions=need.versions
+                    )
                 )
                 words = group.create_task(
-                    self._words.of(grant).matching(need.question.terms, sources=sources, limit=depth)
+                    self._words.of(grant).matching(
+                        need.question.terms, sources=sources, limit=depth, versions=need.versions
+                    )
                 )
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from None

@@ -52,7 +52,7 @@ def become_supervisor(
     stay: bool = True,
 ) -> None:
     """Does not return. `{url}` in the guest's arguments becomes the address. Raises Unavailable for a taken port."""
-    listener = _listen(host, port)
+    listener = listen(host, port)
     _warn_of_strangers(host)
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{listener.getsockname()[1]}"
@@ -69,7 +69,8 @@ def become_supervisor(
     os.execv(arguments[0], arguments)  # noqa: S606 - our own interpreter
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A port of 0 takes a free one. Raises Unavailable `port_in_use`, `cannot_listen`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from carrel.domain.ids import BotId, ChatId, ChunkId, DocumentId, MessageId, SourceId, TenantId
+from carrel.domain.ids import BotId, ChatId, ChunkId, DocumentId, MessageId, SourceId, TenantId, VersionId
 from carrel.domain.library import AttributeValue
 
 
@@ -15,6 +15,9 @@ class Wish:
     bot: BotId | None = None
     sources: frozenset[SourceId] | None = None
 
+
+Versions = frozenset[VersionId] | None
+"""The versions that a search is limited to; None is no limit."""
 
 Filters = Mapping[str, tuple[AttributeValue, ...]]
 

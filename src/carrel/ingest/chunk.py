@@ -1,19 +1,26 @@
 """Chunking along structure: sections stay together, long blocks are cut at line and sentence ends, nothing is lost."""
 
 import re
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Final
 
+import numpy as np
+
+from carrel.domain.errors import Unreadable
 from carrel.domain.library import ChunkRules
 from carrel.domain.text import Block, Chunk, ParsedDocument
-from carrel.ports.embedder import Tokens
+from carrel.ports.embedder import MOST_TOKENS, Tokens
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|\n+")
 _SMALL: Final = 4  # a section below this part of the size takes its neighbour in
 _TINY: Final = 12  # and below this part also the beginning of a long one
+_LONG: Final = 32  # a token of more characters (a word that the embedder does not know) counts as several
+_PART: Final = 8  # each of so many
+_ROOM: Final = 16  # characters for each token of the size, white space included; plain text needs about five
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +44,30 @@ def chunk(document: ParsedDocument, tokens: Tokens, rules: ChunkRules) -> list[C
     """The same text, tokens and rules always give the same chunks, so indexing can be repeated.
 
     `tokens` are those of the whole text; no chunk has more than `rules.size` of them, and every one is in some chunk.
+    Nor has one more than 16 characters for each token of that size. Raises Unreadable `too_long`.
     """
-    cutter = _Cutter(document.text, [start for start, _ in tokens.spans], rules)
+    tokens = _divided(tokens)
+    cutter = _Cutter(document.text, tokens, rules)
     sections = [cutter.groups(section) for section in _sections(cutter.whole(document.blocks))]
-    groups = _joined(sections, rules.size)
+    groups = (part for group in _joined(sections, rules.size) for part in cutter.parted(group))
     return [_chunk(document.text, tokens, group, ordinal) for ordinal, group in enumerate(groups)]
+
+
+def _divided(tokens: Tokens) -> Tokens:
+    """A token that stands for very many characters becomes several with the same id, each with its part of them."""
+    lengths = tokens.spans[:, 1] - tokens.spans[:, 0]
+    parts = np.where(lengths > _LONG, -(-lengths // _PART), 1)
+    total = int(parts.sum())
+    if total > MOST_TOKENS:
+        raise Unreadable(f"The text has more than {MOST_TOKENS:,} tokens.", code="too_long")
+    if total == len(parts):
+        return tokens
+    place = np.arange(total) - np.repeat(np.cumsum(parts) - parts, parts)
+    starts, ends = np.repeat(tokens.spans, parts, axis=0).T
+    starts = starts + place * _PART
+    ends = np.where(np.repeat(parts > 1, parts), np.minimum(starts + _PART, ends), ends)
+    ids = np.repeat(np.array(tokens.ids, np.int32), parts)
+    return Tokens(array("i", ids.tobytes()), np.column_stack((starts, ends)).astype(np.int32))
 
 
 def _sections(pieces: Iterator[_Piece]) -> Iterator[_Group]:
@@ -59,10 +85,12 @@ def _sections(pieces: Iterator[_Piece]) -> Iterator[_Group]:
 class _Cutter:
     """Packs sections into groups of at most `rules.size` tokens, and cuts the blocks that are longer."""
 
-    def __init__(self, text: str, starts: list[int], rules: ChunkRules) -> None:
+    def __init__(self, text: str, tokens: Tokens, rules: ChunkRules) -> None:
         self._text = text
-        self._starts = starts
+        self._starts: Sequence[int] = array("i", tokens.spans[:, 0].tobytes())
+        self._lasts: Sequence[int] = array("i", tokens.spans[:, 1].tobytes())
         self._size = rules.size
+        self._most = max(rules.size * _ROOM, _LONG)
         self._overlap = min(rules.overlap, rules.size // 2)
 
     def whole(self, blocks: tuple[Block, ...]) -> Iterator[_Piece]:
@@ -87,6 +115,21 @@ class _Cutter:
             else:
                 group = [*group, piece]
         return _balanced([*done, group], self._size)
+
+    def parted(self, group: _Group) -> Iterator[_Group]:
+        """Cut before what goes beyond the characters of a chunk, as after a very long stretch of white space."""
+        part: _Group = []
+        begin = self._starts[group[0].first]
+        for piece in group:
+            first = piece.first
+            while self._lasts[piece.last - 1] - begin > self._most:
+                end = bisect_right(self._lasts, begin + self._most, first, piece.last)
+                if end > first:
+                    part.append(replace(piece, first=first, last=end))
+                yield part
+                part, first, begin = [], end, self._starts[end]
+            part.append(replace(piece, first=first))
+        yield part
 
     def _with_parts(self, group: _Group, piece: _Piece) -> Iterator[_Group]:
         """The piece cut into parts of about one length, each a group; the first joins the group, if there is room."""
@@ -192,7 +235,7 @@ def _length(group: _Group) -> int:
 
 def _chunk(text: str, tokens: Tokens, group: _Group, ordinal: int) -> Chunk:
     first, last = group[0].first, group[-1].last
-    start, end = tokens.spans[first][0], tokens.spans[last - 1][1]
+    start, end = int(tokens.spans[first, 0]), int(tokens.spans[last - 1, 1])
     return Chunk(
         ordinal=ordinal,
         text=text[start:end],

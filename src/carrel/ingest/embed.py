@@ -26,7 +26,7 @@ def _with_context(
     """The title and the headings say what a chunk is about; the chunk's own tokens are never cut for them."""
     path = chunk.heading_path
     if path not in known:
-        known[path] = embedder.tokenize(context_of(title, path)).ids
+        known[path] = tuple(embedder.tokenize(context_of(title, path)).ids[:_LONGEST_CONTEXT])
     room = min(_LONGEST_CONTEXT, embedder.profile.max_tokens - len(chunk.tokens))
     return (*known[path][: max(room, 0)], *chunk.tokens)
 

@@ -2,20 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
+Spans = NDArray[np.int32]
+
+MOST_TOKENS: Final = 2_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tokens:
-    """Token ids without the model's own marks, and each token's span of characters in the text."""
+    """Token ids without the model's own marks, and each token's span of characters in the text: an array of pairs.
 
-    ids: tuple[int, ...]
-    spans: tuple[tuple[int, int], ...]
+    A long text has millions: `ids` is best something flat, such as `array("i")`.
+    """
+
+    ids: Sequence[int]
+    spans: Spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,8 @@ class Embedder(Protocol):
     @property
     def profile(self) -> EmbedderProfile: ...
 
-    def tokenize(self, text: str) -> Tokens: ...
+    def tokenize(self, text: str) -> Tokens:
+        """Raises Unreadable `too_long` beyond MOST_TOKENS."""
+        ...
 
     async def embed(self, batch: Sequence[Sequence[int]]) -> list[Vector]: ...

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from carrel.domain.access import TenantGrant
-from carrel.domain.answers import Hit
+from carrel.domain.answers import Hit, Versions
 from carrel.domain.ids import ChunkId, SourceId, VersionId
 from carrel.domain.text import Term
 
@@ -57,18 +57,20 @@ class Matches:
 class TenantWords(Protocol):
     """One tenant's words. Putting a chunk twice keeps one. Returns ids and scores only, never from outside the grant.
 
-    A chunk without any of the terms is not a hit. Best first, ties by chunk id; sources filter before ranking. A term
-    that the statistics have not seen yet counts as one that occurs in one chunk. Raises Unavailable.
+    A chunk without any of the terms is not a hit. Best first, ties by chunk id; sources and versions filter before
+    ranking. A term that the statistics have not seen yet weighs what one in one chunk weighs. Raises Unavailable.
     """
 
     async def put(self, entries: Sequence[LexicalEntry]) -> None: ...
 
-    async def matching(self, question: Sequence[Term], *, sources: frozenset[SourceId], limit: int) -> Matches: ...
+    async def matching(
+        self, question: Sequence[Term], *, sources: frozenset[SourceId], limit: int, versions: Versions = None
+    ) -> Matches: ...
 
     async def forget(self, version: VersionId) -> None: ...
 
     async def weigh(self) -> None:
-        """Rebuild the tenant's statistics from its live entries."""
+        """Rebuild the tenant's statistics from all entries that were put and not forgotten, live or not yet."""
         ...
 
 

@@ -1,6 +1,6 @@
 """Writing an answer from evidence."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,9 +25,12 @@ class Draft:
 
 
 class Model(Protocol):
-    """Streams an answer that cites `[n]`. Raises Unavailable; it sees the prompt and nothing else."""
+    """Streams an answer that cites `[n]`; what it quotes has no such mark unescaped.
+
+    It sees the prompt and nothing else. Raises Unavailable.
+    """
 
     @property
     def name(self) -> str: ...
 
-    def write(self, prompt: Prompt) -> AsyncIterator[Draft]: ...
+    def write(self, prompt: Prompt) -> AsyncGenerator[Draft]: ...

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from carrel.domain.access import TenantGrant
-from carrel.domain.answers import Hit
+from carrel.domain.answers import Hit, Versions
 from carrel.domain.ids import ChunkId, SourceId, VersionId
 from carrel.ports.embedder import Vector
 
@@ -29,8 +29,9 @@ class Twin:
 class TenantVectors(Protocol):
     """One tenant's vectors. Putting a chunk twice keeps one. Returns ids and scores only, never from outside the grant.
 
-    Scores are inner products of unit vectors (-1 to 1), best first, ties by chunk id. Sources filter before ranking, so
-    a source outside the list never uses up the limit. Forgetting what is not there is no error. Raises Unavailable.
+    Scores are inner products of unit vectors (-1 to 1), best first, ties by chunk id. Sources and versions filter
+    before ranking, so what lies outside never uses up the limit. Forgetting what is not there is no error. Raises
+    Unavailable.
     """
 
     async def put(self, entries: Sequence[DenseEntry]) -> None: ...
@@ -39,7 +40,9 @@ class TenantVectors(Protocol):
         """Give each new chunk the old one's vector. How many were copied: those that are not there are not."""
         ...
 
-    async def nearest(self, vector: Vector, *, sources: frozenset[SourceId], limit: int) -> list[Hit]: ...
+    async def nearest(
+        self, vector: Vector, *, sources: frozenset[SourceId], limit: int, versions: Versions = None
+    ) -> list[Hit]: ...
 
     async def forget(self, version: VersionId) -> None: ...
 

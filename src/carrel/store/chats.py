@@ -1,17 +1,18 @@
 """Chats: questions and their answers, private to who asked. Citations are references, never copies of the text."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
-from carrel.domain.answers import Answer, Remembered
+from carrel.domain.answers import Answer, AnswerStatus, Remembered
 from carrel.domain.errors import NotFound
 from carrel.domain.ids import BotId, ChatId, MessageId, UserId, new_id
-from carrel.store.erasure import REMOVED
 from carrel.store.transaction import Statement, Transaction
 
 _ADD_CHAT = Statement("""
     insert into chats (tenant_id, id, owner_id, bot_id, end_user)
     values (:tenant, :id, :owner, (select b.id from bots b where b.tenant_id = :tenant and b.id = :bot), :end_user)
 """)
+_NOW = Statement("select now()")
 _FIND_CHAT = Statement("select 1 from chats where tenant_id = :tenant and id = :id")
 _ADD_MESSAGE = Statement("""
     insert into messages
@@ -19,7 +20,8 @@ _ADD_MESSAGE = Statement("""
     values (:tenant, :id, :chat, :owner, :question, :status, :answer, :model, :input_tokens, :output_tokens)
 """)
 _HOLD_QUOTED = Statement("""
-    select id from documents where tenant_id = :tenant and id = any (:documents) and deleted_at is null
+    select id from documents
+    where tenant_id = :tenant and id = any (:documents) and deleted_at is null and created_at <= :begun
     order by id for share
 """)
 _ADD_CITATION = Statement("""
@@ -34,21 +36,24 @@ class Asked:
 
     owner: UserId
     question: str
+    begun: datetime
     chat: ChatId | None = None
     bot: BotId | None = None
     end_user: str | None = None
 
 
-async def demand(tx: Transaction, chat: ChatId) -> None:
-    """Raises NotFound."""
-    if not await tx.value(_FIND_CHAT, id=chat):
+async def begin(tx: Transaction, chat: ChatId | None) -> datetime:
+    """The database's time when the question came. Raises NotFound for a chat that is not there."""
+    if chat is not None and not await tx.value(_FIND_CHAT, id=chat):
         raise NotFound
+    begun: datetime = await tx.value(_NOW)
+    return begun
 
 
 async def remember(tx: Transaction, asked: Asked, answer: Answer) -> Remembered:
-    """Keeps the answer as it is returned: without its text when a document that it quotes was deleted meanwhile."""
-    if not await _hold_quoted(tx, answer):
-        answer = replace(answer, text=REMOVED, citations=(), evidence=())
+    """Keeps the answer as it is returned: a refusal when a document that it quotes was deleted meanwhile."""
+    if not await _hold_quoted(tx, asked, answer):
+        answer = _withdrawn(answer)
     chat = asked.chat or ChatId(new_id())
     if asked.chat is None:
         await tx.run(_ADD_CHAT, id=chat, owner=asked.owner, bot=asked.bot, end_user=asked.end_user)
@@ -59,7 +64,7 @@ async def remember(tx: Transaction, asked: Asked, answer: Answer) -> Remembered:
         chat=chat,
         owner=asked.owner,
         question=asked.question,
-        status="removed" if answer.text == REMOVED else answer.status,
+        status=answer.status,
         answer=answer.text,
         model=answer.usage.model,
         input_tokens=answer.usage.input_tokens,
@@ -73,9 +78,23 @@ async def remember(tx: Transaction, asked: Asked, answer: Answer) -> Remembered:
     return Remembered(chat, message, answer)
 
 
-async def _hold_quoted(tx: Transaction, answer: Answer) -> bool:
-    """Whether every quoted document is still there; then it stays until this transaction ends."""
+async def _hold_quoted(tx: Transaction, asked: Asked, answer: Answer) -> bool:
+    """Whether every quoted document is still the one that was there when the question came; then it stays so.
+
+    A document that was deleted and uploaded again has its old id and a new time.
+    """
     passages = (*answer.evidence, *(citation.passage for citation in answer.citations))
     quoted = {passage.document for passage in passages}
-    held = await tx.rows(_HOLD_QUOTED, documents=list(quoted)) if quoted else []
+    held = await tx.rows(_HOLD_QUOTED, documents=list(quoted), begun=asked.begun) if quoted else []
     return len(held) == len(quoted)
+
+
+def _withdrawn(answer: Answer) -> Answer:
+    return replace(
+        answer,
+        status=AnswerStatus.REFUSED,
+        text="A document that this answer rests on was deleted while it was written.",
+        citations=(),
+        evidence=(),
+        guidance=("Ask again.",),
+    )

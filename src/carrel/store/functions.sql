@@ -94,7 +94,7 @@ language sql volatile security definer set search_path = carrel, public, pg_temp
 $$;
 
 -- owner: index
-create or replace function search_dense_384(generation uuid, question halfvec, allowed uuid[], most integer)
+create or replace function search_dense_384(generation uuid, question halfvec, allowed uuid[], only_versions uuid[], most integer)
 returns table (chunk_id uuid, score double precision)
 language plpgsql stable security definer set search_path = carrel, public, pg_temp as $$
 declare
@@ -103,6 +103,7 @@ begin
     return query
     select d.chunk_id, -(d.embedding <#> question) from dense_entries_384 d
     where d.tenant_id = tenant and d.generation_id = generation and d.source_id = any (allowed)
+      and (only_versions is null or d.version_id = any (only_versions))
     order by d.embedding <#> question, d.chunk_id limit most;
 end
 $$;
@@ -143,7 +144,7 @@ language sql volatile security definer set search_path = carrel, pg_temp as $$
 $$;
 
 -- owner: index
-create or replace function search_lexical(generation uuid, question sparsevec, allowed uuid[], most integer)
+create or replace function search_lexical(generation uuid, question sparsevec, allowed uuid[], only_versions uuid[], most integer)
 returns table (chunk_id uuid, score double precision)
 language plpgsql stable security definer set search_path = carrel, public, pg_temp as $$
 declare
@@ -153,6 +154,7 @@ begin
     select found.chunk_id, found.score from (
         select l.chunk_id, -(l.terms <#> question) as score from lexical_entries l
         where l.tenant_id = tenant and l.generation_id = generation and l.source_id = any (allowed)
+          and (only_versions is null or l.version_id = any (only_versions))
     ) found
     where found.score > 0 order by found.score desc, found.chunk_id limit most;
 end

@@ -115,11 +115,11 @@ async def extend(tx: Transaction, held: Claim, *, lease: float) -> None:
         raise LeaseLost("The job is no longer ours.")
 
 
-async def finish(tx: Transaction, held: Claim) -> None:
-    """Done; if it was asked for again meanwhile, it waits once more. Raises LeaseLost."""
+async def finish(tx: Transaction, held: Claim, *, again_in: float = 0) -> None:
+    """Done; if it was asked for again meanwhile, it waits once more, for `again_in` seconds. Raises LeaseLost."""
     if not await tx.run(_DONE, id=held.job, epoch=held.epoch):
         await hold(tx, held)
-        await tx.run(_AGAIN, id=held.job, epoch=held.epoch, delay=timedelta(0))
+        await tx.run(_AGAIN, id=held.job, epoch=held.epoch, delay=timedelta(seconds=again_in))
 
 
 async def postpone(tx: Transaction, held: Claim, *, delay: float) -> None:

@@ -20,6 +20,7 @@ Task = Callable[[Work], Awaitable[None]]
 _POLL: Final = 2.0
 _QUICK_POLL: Final = 0.1
 _REST: Final = 1.0
+_HARMLESS: Final = 2  # attempts: a crash or two may be somebody else's doing
 
 
 class Worker:
@@ -93,7 +94,7 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 heart = group.create_task(self._beat(work))
-                async with self._floor.entered(alone=work.claim.orphaned):
+                async with self._floor.entered(alone=_is_suspect(work.claim)):
                     await self._desk.begin(work)
                     await self._tasks[work.claim.kind](work)
                 heart.cancel()
@@ -119,6 +120,11 @@ class Worker:
         except Refusal as problem:
             log.warning("job.unsettled", subject=str(work.claim.subject), problem=problem.detail)
         return True
+
+
+def _is_suspect(claim: Claim) -> bool:
+    """A document whose worker died, and not for the first time: it may have been the reason."""
+    return claim.kind is JobKind.INGEST and claim.orphaned and claim.attempts > _HARMLESS
 
 
 async def _first(*events: asyncio.Event, seconds: float) -> None:

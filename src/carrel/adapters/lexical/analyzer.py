@@ -68,8 +68,13 @@ def _words(surface: str) -> Iterable[str]:
 
 def _parts(surface: str) -> list[str]:
     plain = _APOSTROPHE.sub("", surface)
-    parts = [part for piece in _JOINTS.split(plain) for part in _PART.findall(piece)]
+    parts = [part for piece in _JOINTS.split(plain) for part in _split(piece)]
     if len(parts) <= 1:
         return [plain.lower()[:_LONGEST]]
     whole = "".join(parts).lower()
     return [word[:_LONGEST] for word in (whole, *(part.lower() for part in parts))]
+
+
+def _split(piece: str) -> list[str]:
+    """What is longer than any name that somebody chose (a hash, a key, data) has no parts."""
+    return _PART.findall(piece) if len(piece) <= _LONGEST else [piece[:_LONGEST]]

@@ -4,6 +4,7 @@ Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond"
 a constant instead of a moving statistic, so an entry is written once. The score is an exact inner product.
 """
 
+import asyncio
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from pgvector import SparseVector
 
 from carrel.domain.access import TenantGrant, within
-from carrel.domain.answers import Hit
+from carrel.domain.answers import Hit, Versions
 from carrel.domain.ids import ChunkId, GenerationId, SourceId, TenantId, VersionId
 from carrel.domain.text import Term
 from carrel.ports.lexical import LexicalEntry, Matches, TenantWords, WeighedTerm
@@ -28,11 +29,12 @@ B: Final = 0.75
 AVERAGE_LENGTH: Final = 120.0
 DIMENSIONS: Final = 2**29 - 1
 _MOST_TERMS: Final = 64
+_MOST_OF_A_CHUNK: Final = 8_000  # pgvector keeps 16,000 of a sparse vector, and refuses more
 _CACHED_BYTES: Final = 64 * 1024 * 1024
 
 _PUT = Statement("select put_lexical(:generation, :chunks, :sources, :versions, :terms)")
 _PROFILE = Statement("select put_lexical_profile(:generation, :version, :chunks, :terms)")
-_SEARCH = Statement("select chunk_id, score from search_lexical(:generation, :question, :allowed, :most)")
+_SEARCH = Statement("select chunk_id, score from search_lexical(:generation, :question, :allowed, :versions, :most)")
 _FORGET = Statement("select forget_lexical(:version)")
 _PROFILES = Statement("select chunks, terms from lexical_profiles_of(:generation)")
 _PUT_STATS = Statement("select put_lexical_stats(:generation, :chunks, :terms, :counts)")
@@ -52,7 +54,7 @@ class Statistics:
     counts: Ids
 
     def occurrences(self, term: int) -> int:
-        """A term that was not seen yet counts as one that occurs in one chunk."""
+        """0 for a term that was not seen yet."""
         place = int(np.searchsorted(self.terms, term))
         found = place < len(self.terms) and int(self.terms[place]) == term
         return int(self.counts[place]) if found else 0
@@ -107,6 +109,7 @@ class _TenantWords:
 
     async def put(self, entries: Sequence[LexicalEntry]) -> None:
         entries = list({entry.chunk: entry for entry in entries}.values())
+        weights = await asyncio.to_thread(lambda: [document_weights(entry.terms) for entry in entries])
         async with self._database.transaction(self._grant) as tx:
             generation = await _generation(tx)
             await tx.run(
@@ -115,11 +118,13 @@ class _TenantWords:
                 chunks=[entry.chunk for entry in entries],
                 sources=[entry.source for entry in entries],
                 versions=[entry.version for entry in entries],
-                terms=[document_weights(entry.terms) for entry in entries],
+                terms=weights,
             )
             await _put_profiles(tx, generation, entries)
 
-    async def matching(self, question: Sequence[Term], *, sources: frozenset[SourceId], limit: int) -> Matches:
+    async def matching(
+        self, question: Sequence[Term], *, sources: frozenset[SourceId], limit: int, versions: Versions = None
+    ) -> Matches:
         async with self._database.transaction(self._grant) as tx:
             generation = await _generation(tx)
             weighed = weigh(question, await self._statistics(tx, generation))
@@ -130,6 +135,7 @@ class _TenantWords:
                 generation=generation,
                 question=question_vector(weighed),
                 allowed=list(within(self._grant, sources)),
+                versions=None if versions is None else list(versions),
                 most=limit,
             )
         hits = [Hit(ChunkId(row["chunk_id"]), row["score"]) for row in rows]
@@ -142,7 +148,8 @@ class _TenantWords:
     async def weigh(self) -> None:
         async with self._database.transaction(self._grant) as tx:
             generation = await _generation(tx)
-            chunks, terms, counts = _sum_up(await tx.rows(_PROFILES, generation=generation))
+            profiles = await tx.rows(_PROFILES, generation=generation)
+            chunks, terms, counts = await asyncio.to_thread(_sum_up, profiles)
             await tx.run(
                 _PUT_STATS, generation=generation, chunks=chunks, terms=terms.tobytes(), counts=counts.tobytes()
             )
@@ -169,16 +176,21 @@ def term_id(stem: str) -> int:
 
 
 def document_weights(terms: Sequence[str]) -> SparseVector:
-    """The half of BM25 that depends on the chunk alone: saturated and length-normalised term frequencies."""
+    """The half of BM25 that depends on the chunk alone: saturated and length-normalised term frequencies.
+
+    Of more than 8,000 terms the most frequent are kept.
+    """
     norm = K1 * (1 - B + B * len(terms) / AVERAGE_LENGTH)
-    weights: dict[int, float] = {}
-    for stem, frequency in Counter(terms).items():
-        weights[term_id(stem)] = frequency * (K1 + 1) / (frequency + norm)
-    return SparseVector(weights, DIMENSIONS)
+    frequencies = {term_id(stem): frequency for stem, frequency in Counter(terms).items()}
+    kept = sorted(frequencies.items(), key=lambda one: (-one[1], one[0]))[:_MOST_OF_A_CHUNK]
+    return SparseVector({term: frequency * (K1 + 1) / (frequency + norm) for term, frequency in kept}, DIMENSIONS)
 
 
 def weigh(question: Sequence[Term], statistics: Statistics) -> tuple[WeighedTerm, ...]:
-    """Each distinct term once, with BM25's IDF (never negative), the rarest kept when there are too many."""
+    """Each distinct term once, with BM25's IDF (never negative), the rarest kept when there are too many.
+
+    A term that was not seen yet has the weight of one that occurs in one chunk.
+    """
     distinct = list({term.stem: term for term in question}.values())
     weighed = []
     for term in distinct:
@@ -197,7 +209,7 @@ def question_vector(weighed: Sequence[WeighedTerm]) -> SparseVector:
 async def _put_profiles(tx: Transaction, generation: GenerationId, entries: Sequence[LexicalEntry]) -> None:
     """Which terms occur in how many chunks of a version, packed: what `weigh` adds up without reading the entries.
 
-    A later put of the same version replaces its profile (so a retry counts nothing twice): put a version's entries at once.
+    A later put of a version replaces its profile, so a retry counts nothing twice: put all of its entries at once.
     """
     by_version: dict[VersionId, list[LexicalEntry]] = {}
     for entry in entries:

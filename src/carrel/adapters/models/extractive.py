@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,9 +14,15 @@ from carrel.ports.model import Draft, Prompt
 _SENTENCES: Final = re.compile(r"(?<=[.!?])\s+(?=[\"'(A-Z0-9`*])|\n+")
 _DECORATION: Final = re.compile(r"^[\s>#*+|\-]+|[\s|]+$")
 _MOST: Final = 3
-_SHORTEST: Final = 12
+_SHORTEST: Final = 4
+_LONGEST_QUOTE: Final = 400
+_LIST_ITEM: Final = re.compile(r"\s*(?:[-*+•]|\d+[.)])\s")
+_NUMBER_IN_BRACKETS: Final = re.compile(r"\[(\d+)\]")
 _WORTHWHILE: Final = 0.6
 _FRAGMENT: Final = 0.7
+_ABOVE: Final = 0.8
+_ECHO: Final = 0.6
+_NEWS: Final = 2
 _LONGEST_HEADING: Final = 8
 _SAYS_SOMETHING: Final = re.compile(r"[\d:|=]")
 _ASKS_FOR_A_NUMBER: Final = re.compile(
@@ -31,6 +37,7 @@ class _Sentence:
     text: str
     n: int
     stems: frozenset[str]
+    context: frozenset[str]
     prior: float
     place: int
 
@@ -41,32 +48,50 @@ class Extractive:
     def __init__(self, analyzer: Analyzer) -> None:
         self._analyzer = analyzer
 
-    async def write(self, prompt: Prompt) -> AsyncIterator[Draft]:
+    async def write(self, prompt: Prompt) -> AsyncGenerator[Draft]:
         asked = frozenset(term.stem for term in self._analyzer.words(prompt.question))
         wants_number = bool(_ASKS_FOR_A_NUMBER.search(prompt.question))
         chosen = _choose(self._sentences(prompt.evidence), asked, wants_number=wants_number)
+        if not chosen:
+            chosen = [_first_words(prompt.evidence[0])]
         for place, sentence in enumerate(chosen):
-            yield Draft(("" if place == 0 else " ") + f"{sentence.text} [{sentence.n}]")
+            yield Draft(("" if place == 0 else " ") + f"{_escaped(sentence.text)} [{sentence.n}]")
         words = sum(len(passage.text.split()) for passage in prompt.evidence)
         yield Draft("", Usage(words, sum(len(sentence.text.split()) for sentence in chosen), self.name))
 
     def _sentences(self, evidence: Sequence[Passage]) -> list[_Sentence]:
         found: dict[str, _Sentence] = {}
         for n, passage in enumerate(evidence, 1):
+            context = frozenset(self._analyzer.stems(" ".join((passage.title, *passage.heading_path))))
             for place, text in enumerate(_split(passage.text)):
                 stems = frozenset(self._analyzer.stems(text))
-                found.setdefault(text, _Sentence(text, n, stems, passage.confidence, place))
+                found.setdefault(text, _Sentence(text, n, stems, context, passage.confidence, place))
         return list(found.values())
 
 
+def _first_words(passage: Passage) -> _Sentence:
+    """For a passage without a sentence: as much of it as fits."""
+    return _Sentence(
+        " ".join(passage.text.split())[:_LONGEST_QUOTE], 1, frozenset(), frozenset(), passage.confidence, 0
+    )
+
+
+def _escaped(text: str) -> str:
+    """A document's own `[1]` must not look like one of our citations; in Markdown an escaped bracket reads the same."""
+    return _NUMBER_IN_BRACKETS.sub(r"\\[\1\\]", text)
+
+
 def _split(text: str) -> list[str]:
-    pieces = (_DECORATION.sub("", piece) for piece in _SENTENCES.split(text))
-    return [" ".join(piece.split()) for piece in pieces if len(piece) >= _SHORTEST and not _is_heading(piece)]
+    pieces = [piece for piece in _SENTENCES.split(text) if piece and not _is_heading(piece)]
+    plain = [" ".join(_DECORATION.sub("", piece).split()) for piece in pieces]
+    return [piece for piece in plain if len(piece) >= _SHORTEST]
 
 
 def _is_heading(piece: str) -> bool:
     """A few words without an end, a number or a mark between name and value say what follows, not what is so."""
-    return len(piece.split()) <= _LONGEST_HEADING and not piece.endswith(_ENDS) and not _SAYS_SOMETHING.search(piece)
+    if _LIST_ITEM.match(piece) or _SAYS_SOMETHING.search(piece):
+        return False
+    return len(piece.split()) <= _LONGEST_HEADING and not piece.rstrip().endswith(_ENDS)
 
 
 def _choose(sentences: Sequence[_Sentence], asked: frozenset[str], *, wants_number: bool) -> list[_Sentence]:
@@ -88,15 +113,19 @@ def _choose(sentences: Sequence[_Sentence], asked: frozenset[str], *, wants_numb
 
 def _weights(sentences: Sequence[_Sentence], asked: frozenset[str]) -> dict[str, float]:
     """A term that stands in few of the sentences tells more."""
-    occurs = Counter(stem for sentence in sentences for stem in sentence.stems & asked)
+    occurs = Counter(stem for sentence in sentences for stem in (sentence.stems | sentence.context) & asked)
     return {stem: math.log(1 + len(sentences) / (1 + occurs[stem])) for stem in asked}
 
 
 def _score(sentence: _Sentence, asked: frozenset[str], weights: dict[str, float]) -> float:
-    held = sum(weights[stem] for stem in sentence.stems & asked)
+    """What it says of the question, itself and by the headings above it; a mere echo of the question says little."""
+    own = sum(weights[stem] for stem in sentence.stems & asked)
+    above = sum(weights[stem] for stem in (sentence.context - sentence.stems) & asked)
     length = 1 + math.log(1 + len(sentence.stems) / 24)
     whole = 1.0 if sentence.text.endswith(_ENDS) else _FRAGMENT
-    return held * whole * (0.5 + sentence.prior) / length
+    news = len(sentence.stems - asked - sentence.context)
+    echo = 1.0 if news >= _NEWS else _ECHO
+    return (own + _ABOVE * above) * whole * echo * (0.5 + sentence.prior) / length
 
 
 def _bonus(sentence: _Sentence, *, wanted: bool) -> float:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from carrel.domain.access import TenantGrant, within
-from carrel.domain.answers import Hit
+from carrel.domain.answers import Hit, Versions
 from carrel.domain.ids import ChunkId, SourceId, TenantId, VersionId
 from carrel.ports.embedder import Vector
 from carrel.ports.vectors import DenseEntry, TenantVectors, Twin
@@ -39,9 +39,15 @@ class _TenantVectors:
         await self.put(found)
         return len(found)
 
-    async def nearest(self, vector: Vector, *, sources: frozenset[SourceId], limit: int) -> list[Hit]:
+    async def nearest(
+        self, vector: Vector, *, sources: frozenset[SourceId], limit: int, versions: Versions = None
+    ) -> list[Hit]:
         readable = within(self._grant, sources)
-        allowed = [entry for entry in self._entries.values() if entry.source in readable]
+        allowed = [
+            entry
+            for entry in self._entries.values()
+            if entry.source in readable and (versions is None or entry.version in versions)
+        ]
         if not allowed:
             return []
         scores = np.stack([entry.vector for entry in allowed]) @ vector

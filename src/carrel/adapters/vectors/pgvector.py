@@ -7,7 +7,7 @@ import numpy as np
 from pgvector import HalfVector
 
 from carrel.domain.access import TenantGrant, within
-from carrel.domain.answers import Hit
+from carrel.domain.answers import Hit, Versions
 from carrel.domain.ids import ChunkId, GenerationId, SourceId, VersionId
 from carrel.ports.embedder import Vector
 from carrel.ports.vectors import DenseEntry, TenantVectors, Twin
@@ -16,7 +16,7 @@ from carrel.store.transaction import Database, Statement, Transaction
 
 _PUT = Statement("select put_dense_384(:generation, :chunks, :sources, :versions, :embeddings)")
 _COPY = Statement("select copy_dense_384(:generation, :old, :new, :source, :version)")
-_SEARCH = Statement("select chunk_id, score from search_dense_384(:generation, :question, :allowed, :most)")
+_SEARCH = Statement("select chunk_id, score from search_dense_384(:generation, :question, :allowed, :versions, :most)")
 _FORGET = Statement("select forget_dense_384(:version)")
 _COUNT = Statement("select count_dense_384(:generation)")
 
@@ -58,13 +58,16 @@ class _TenantVectors:
             )
         return int(copied)
 
-    async def nearest(self, vector: Vector, *, sources: frozenset[SourceId], limit: int) -> list[Hit]:
+    async def nearest(
+        self, vector: Vector, *, sources: frozenset[SourceId], limit: int, versions: Versions = None
+    ) -> list[Hit]:
         async with self._database.transaction(self._grant) as tx:
             rows = await tx.rows(
                 _SEARCH,
                 generation=await _generation(tx),
                 question=_half(vector),
                 allowed=list(within(self._grant, sources)),
+                versions=None if versions is None else list(versions),
                 most=limit,
             )
         return [Hit(ChunkId(row["chunk_id"]), row["score"]) for row in rows]

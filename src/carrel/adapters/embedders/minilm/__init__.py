@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 without PyTorch: `prepare` gives the Embedder, `install` takes weights from a file, `look` says what is here."""
+"""all-MiniLM-L6-v2 without PyTorch: `prepare` gives the Embedder, `install` takes weights, `look` says what is here."""
 
 from carrel.adapters.embedders.minilm.cache import Condition, look, prepare
 from carrel.adapters.embedders.minilm.encoder import MiniLM

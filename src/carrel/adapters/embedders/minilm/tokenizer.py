@@ -1,10 +1,14 @@
 """The word pieces of a text, each with the characters that it stands for."""
 
 import re
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from carrel.ports.embedder import Tokens
+import numpy as np
+
+from carrel.domain.errors import Unreadable
+from carrel.ports.embedder import MOST_TOKENS, Spans, Tokens
 
 CLS, SEP = 101, 102
 MAX_TOKENS = 254  # the model was trained on 256 with its two marks
@@ -26,13 +30,16 @@ class WordPieces:
         self._tokenizer.encode_special_tokens = True  # "[SEP]" in a document is five characters, not the model's mark
 
     def tokenize(self, text: str) -> Tokens:
-        ids: list[int] = []
-        spans: list[tuple[int, int]] = []
+        """Only one piece's tokens live at a time as Python's numbers and pairs."""
+        ids = array("i")
+        spans: list[Spans] = []
         for offset, piece in _pieces(text):
             encoding = self._tokenizer.encode(piece, add_special_tokens=False)
-            ids += encoding.ids
-            spans += [(offset + start, offset + end) for start, end in encoding.offsets]
-        return Tokens(tuple(ids), tuple(spans))
+            ids.extend(encoding.ids)
+            if len(ids) > MOST_TOKENS:
+                raise Unreadable(f"The text has more than {MOST_TOKENS:,} tokens.", code="too_long")
+            spans.append(np.array(encoding.offsets, np.int32).reshape(-1, 2) + np.int32(offset))
+        return Tokens(ids, np.concatenate(spans) if spans else np.empty((0, 2), np.int32))
 
 
 def marked(ids: Sequence[int]) -> list[int]:
