@@ -1,11 +1,15 @@
 """Settings: read once from the environment and `.env`, frozen, and only the wiring knows them."""
 
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
+
+_PREFIX: Final = "CARREL_"
 
 
 class _Group(BaseModel):
@@ -77,7 +81,7 @@ class Parser(_Group):
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix="CARREL_", env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True
+        env_prefix=_PREFIX, env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True
     )
 
     home: Path = Field(
@@ -113,9 +117,30 @@ _SENTENCES = {"too_short": "write at least {min_length} characters"}
 def explained(error: ValidationError) -> str:
     """The first thing that is wrong, as one sentence that names the variable; never the value, which may be secret."""
     first = error.errors(include_input=False)[0]
-    name = "CARREL_" + "__".join(str(part) for part in first["loc"] if str(part) not in _KINDS).upper()
+    name = _PREFIX + "__".join(str(part) for part in first["loc"] if str(part) not in _KINDS).upper()
     message = _SENTENCES.get(first["type"], first["msg"].removeprefix("Value error, ")).format(**first.get("ctx", {}))
     return f"{name}: {message}."
 
 
 _KINDS = frozenset({"pgvector", "minilm", "extractive", "local"})
+
+
+def misspelt() -> str | None:
+    """One sentence about a name, in the environment or `.env`, that looks like a setting and is none."""
+    known = sorted(_names(Settings, _PREFIX))
+    given = {name.upper() for source in (EnvSettingsSource, DotEnvSettingsSource) for name in source(Settings).env_vars}
+    for name in sorted(given.difference(known)):
+        if name.startswith(_PREFIX):
+            near = get_close_matches(name, known, n=1)
+            return f"{name}: there is no such setting{f'; did you mean {near[0]}?' if near else '.'}"
+    return None
+
+
+def _names(group: type[BaseModel], prefix: str) -> Iterator[str]:
+    """Every variable: also that of a whole group, which takes JSON."""
+    for field, info in group.model_fields.items():
+        name = prefix + field.upper()
+        yield name
+        for kind in (info.annotation, *get_args(info.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _names(kind, f"{name}__")

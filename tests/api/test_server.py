@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -176,7 +176,7 @@ class _Slow:
     def __init__(self) -> None:
         self.left = asyncio.Event()
 
-    async def write(self, _prompt: Prompt) -> AsyncIterator[Draft]:
+    async def write(self, prompt: Prompt) -> AsyncGenerator[Draft]:  # noqa: ARG002 - the port names it
         try:
             yield Draft("The")
             await asyncio.sleep(60)

@@ -117,6 +117,15 @@ def test_a_bad_setting_ends_with_one_sentence_that_names_it(shell: Shell, words:
     assert re.fullmatch(r"error: CARREL_DATABASE__CONNECTIONS: [^\n]+ \(settings\)\n", said.err)
 
 
+def test_a_misspelt_setting_stops_it_with_one_sentence(shell: Shell) -> None:
+    said = shell("tenants", "list", CARREL_DATABASE_URL="postgresql://a:b@c/d")
+
+    assert (said.code, said.out) == (1, "")
+    assert said.err == (
+        "error: CARREL_DATABASE_URL: there is no such setting; did you mean CARREL_DATABASE__URL? (settings)\n"
+    )
+
+
 def test_the_doctor_finds_nothing_wrong(shell: Shell) -> None:
     shell("keys", "create", "--operator")
 
@@ -150,3 +159,8 @@ def test_the_doctor_says_so_when_the_database_is_down(shell: Shell) -> None:
     assert "CARREL_DATABASE__URL" in wrong[0]["sentence"]
     assert "hunter2" not in said.out
     assert any(one["about"] == "parsers" for one in said.value["remarks"])
+
+
+def test_a_key_is_printed_in_one_line_however_long_it_is(shell: Shell, acme: str) -> None:
+    said = shell("keys", "create", "--tenant", acme, "--scope", "search")
+    assert any(re.fullmatch(r"ck_[0-9a-f]{32}_[0-9a-f]{64}_[0-9a-f]{8}", line) for line in said.out.splitlines())

@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from carrel.cli.serve import listen
+from carrel.domain.errors import Unavailable
 from cli.shell import Said, Shell, a_free_port, children_of, command_of, end, lives, until
 
 
@@ -146,6 +148,15 @@ def test_without_a_worker_there_is_none_until_one_is_started(used: Shell) -> Non
         told = end(work)
 
     assert told.code == 0
+
+
+def test_an_address_that_cannot_be_listened_on_is_a_refusal() -> None:
+    with listen("127.0.0.1", 0) as taken, pytest.raises(Unavailable) as refusal:
+        listen("127.0.0.1", taken.getsockname()[1])
+    assert refusal.value.code == "port_in_use"
+    with pytest.raises(Unavailable) as refusal:
+        listen("192.0.2.1", 0)
+    assert refusal.value.code == "cannot_listen"
 
 
 def test_a_port_that_is_taken_is_said_at_once(used: Shell) -> None:

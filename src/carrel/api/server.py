@@ -157,10 +157,10 @@ async def serve(
 
 
 def _config(app: FastAPI, patience: Patience) -> uvicorn.Config:
-    options: dict[str, Any] = {"ws": "none", "lifespan": "on", "log_config": None}
+    protocol = partial(BoundedProtocol, patience=patience)
+    options: dict[str, Any] = {"http": protocol, "ws": "none", "lifespan": "on", "log_config": None}
     return uvicorn.Config(
         app,
-        http=partial(BoundedProtocol, patience=patience),
         **options,
         access_log=False,
         server_header=False,

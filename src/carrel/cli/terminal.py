@@ -44,11 +44,12 @@ def say(value: object, readable: "RenderableType", *, as_json: bool) -> None:
     if as_json:
         say_json(value)
     else:
-        out().print(readable)
+        out().print(readable, soft_wrap=isinstance(readable, str))  # a key that is broken over two lines is dead
 
 
 def say_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=_plain_value) + "\n")
+    text = json.dumps(value, ensure_ascii=False, indent=2, default=_plain_value)
+    sys.stdout.write(text.encode("utf-8", "replace").decode() + "\n")  # a file name need not be UTF-8; JSON must be
     sys.stdout.flush()
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from carrel.domain.errors import Refusal
-from carrel.settings import Settings, explained
+from carrel.settings import Settings, explained, misspelt
 
 _PEPPER_BYTES: Final = 32
 
@@ -21,7 +21,10 @@ class SettingsError(Refusal):
 
 
 def load() -> Settings:
-    """From the environment and `.env`. Raises SettingsError."""
+    """From the environment and `.env`. Raises SettingsError, also for a name that looks like a setting and is none."""
+    sentence = misspelt()
+    if sentence is not None:
+        raise SettingsError(sentence)
     try:
         return Settings()
     except ValidationError as error:

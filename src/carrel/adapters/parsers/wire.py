@@ -30,7 +30,7 @@ _KINDS = frozenset({"heading", "paragraph", "list", "table", "code"})
 REFUSALS = {
     "encrypted_document": "The document is encrypted: take its password off and upload it again.",
     "damaged_document": "The document is damaged, or not what its type says.",
-    "no_text": "The document holds no text. Scans have to be recognised before the upload.",
+    "no_text": "The document holds no text. A scan has to be recognised (OCR) before the upload.",
     "parser_output": "The document gives more than 32 MB of text or 5,000 pages, or its text came out malformed.",
     "parser_memory": "The document needs more memory to read than is allowed.",
     "parser_timeout": "The document takes longer to read than is allowed.",
