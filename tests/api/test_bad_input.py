@@ -94,6 +94,12 @@ QUERIES = [
     ("/v1/sources?limit=", "limit", "invalid_type"),
     ("/v1/sources?bot_id=nope", "bot_id", "invalid_id"),
     ("/v1/sources?cursor=nope", "cursor", "invalid_cursor"),
+    # 0001-01-01T00:00:00+14:00 lies before the first moment of UTC
+    (
+        "/v1/sources?cursor=MDAwMS0wMS0wMVQwMDowMDowMCsxNDowMCAwMDAwMDAwMC0wMDAwLTQwMDAtODAwMC0wMDAwMDAwMDAwMDA",
+        "cursor",
+        "invalid_cursor",
+    ),
     ("/v1/keys?cursor=%00", "cursor", "invalid_cursor"),
     ("/v1/bots?cursor=MjAyMC0wMS0wMVQwMDowMDowMCBub3BlCg", "cursor", "invalid_cursor"),
     ("/v1/documents?source_id=1", "source_id", "invalid_id"),

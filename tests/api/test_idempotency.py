@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 
 from api.callers import Caller, CallerMaker
+from carrel.domain.access import for_job
+from carrel.store import idempotency
+from support.raw import connected
+from support.stand import Stand
 
 
 def once(key: str | None = None) -> dict[str, str]:
@@ -48,6 +52,27 @@ async def test_a_tenant_is_made_once(an_operator: Caller) -> None:
     assert again.json() == first.json()
     mismatch = await an_operator("POST", "/v1/tenants", json={**body, "name": "Other"}, headers=headers)
     assert (mismatch.status_code, mismatch.json()["code"]) == (422, "idempotency_mismatch")
+
+
+async def test_a_tenant_that_is_asked_for_twice_at_once_is_made_once(an_operator: Caller) -> None:
+    headers, body = once(), {"name": "Acme", "slug": f"acme-{uuid.uuid4().hex[:8]}"}
+    answers = await asyncio.gather(*(an_operator("POST", "/v1/tenants", json=body, headers=headers) for _ in range(5)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+
+
+async def test_a_key_whose_answer_was_swept_is_a_conflict(carrel: Stand, owner: Caller) -> None:
+    headers, body = once(), {"name": "Key", "scopes": ["search"]}
+    await owner("POST", "/v1/keys", json=body, headers=headers)
+    assert owner.tenant is not None
+    async with connected(carrel.endpoint.superuser_url) as connection:
+        await connection.execute(
+            "update idempotency_keys set created_at = now() - interval '25 hours' where tenant_id = $1", owner.tenant.id
+        )
+    async with carrel.database.transaction(for_job(owner.tenant.id, None)) as tx:
+        assert await idempotency.forget_old(tx) == 1
+    again = await owner("POST", "/v1/keys", json=body, headers=headers)
+    assert (again.status_code, again.json()["code"]) == (409, "key_exists")
 
 
 async def test_a_repeated_key_is_the_same_key_in_clear_and_works(owner: Caller) -> None:

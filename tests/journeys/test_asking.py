@@ -5,6 +5,7 @@ import pytest
 from carrel.ask.pipeline import ChatWish, Done, Evidence, SearchWish
 from carrel.domain.answers import AnswerStatus
 from carrel.domain.errors import Unavailable
+from carrel.domain.library import AttributeValue
 from conftest import TenantMaker
 from support.raw import connected
 from support.stand import Stand
@@ -17,13 +18,15 @@ async def test_a_filter_that_few_documents_fit_still_fills_the_limit(carrel: Sta
     many = "\n\n".join(f"# Section {n}\n\nThe payment service {words} {words} number {n}." * 4 for n in range(150))
     await acme.put(source, "many.md", many)
     rare = await acme.put(source, "rare.md", "# Rare\n\nA word on the payment service.")
-    flagged = {"team": "rare", "flag": True}
+    flagged: dict[str, AttributeValue] = {"team": "rare", "flag": True}
     await carrel.app.documents.describe(acme.console, rare.id, flagged)
 
-    for filters in ({"team": "rare"}, {"team": ["x", "rare"]}, {"flag": True}):
+    fitting: tuple[dict[str, object], ...] = ({"team": "rare"}, {"team": ["x", "rare"]}, {"flag": True})
+    for filters in fitting:
         found = await carrel.app.asking.search(acme.console, SearchWish("payment service", limit=1, filters=filters))
         assert [hit.document for hit in found.hits] == [rare.id], filters
-    for filters in ({"flag": 1}, {"team": "other"}, {"absent": "rare"}):
+    others: tuple[dict[str, object], ...] = ({"flag": 1}, {"team": "other"}, {"absent": "rare"})
+    for filters in others:
         found = await carrel.app.asking.search(acme.console, SearchWish("payment service", filters=filters))
         assert found.hits == (), filters
 

@@ -112,6 +112,34 @@ async def test_a_deleted_document_is_invisible_at_once_and_gone_soon(
     ]
 
 
+async def test_nothing_of_its_text_stays_in_the_row(quiet: Stand, acme: SomeTenant, source: SourceId) -> None:
+    document = await a_document(quiet, acme, source)
+    await acme.app.forgetting.document(acme.console, document)
+    async with connected(quiet.endpoint.superuser_url) as connection:
+        row = await connection.fetchrow("select title, attributes::text from documents where id = $1", document)
+    assert row is not None
+    assert tuple(row) == ("", "{}")
+
+
+async def test_a_deletion_that_waits_for_a_twin_holds_nothing_that_the_twins_needs(
+    quiet: Stand, acme: SomeTenant, source: SourceId
+) -> None:
+    sibling = await a_document(quiet, acme, source, "a.md")
+    twin = await a_document(quiet, acme, source, "b.md")
+    async with connected(quiet.endpoint.superuser_url) as connection:
+        await connection.execute(
+            "insert into idempotency_keys (tenant_id, principal_id, key, request_hash, status, body)"
+            " values ($1, $1, 'k', '', 200, '{\"evidence\": []}')",
+            acme.id,
+        )
+        async with connection.transaction():
+            await connection.execute("select from documents where id = $1 for update", twin)
+            deleting = asyncio.create_task(acme.app.forgetting.document(acme.console, sibling))
+            await until_somebody_waits(quiet)
+            await connection.execute("select from idempotency_keys where tenant_id = $1 for update nowait", acme.id)
+        await deleting
+
+
 async def test_a_stranger_cannot_delete(quiet: Stand, acme: SomeTenant, source: SourceId) -> None:
     document = await a_document(quiet, acme, source)
     rival = await a_tenant(quiet.app, "Rival")

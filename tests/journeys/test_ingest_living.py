@@ -141,6 +141,16 @@ async def test_a_twin_outlives_its_sibling(quiet: Stand, acme: SomeTenant, sourc
     assert await found(acme)
 
 
+async def test_a_twin_whose_sibling_was_replaced_is_no_longer_one(
+    quiet: Stand, acme: SomeTenant, source: SourceId
+) -> None:
+    await delivered(acme, source, "a.md", a_page("blue"))
+    twin = await delivered(acme, source, "b.md", a_page("blue"))
+    assert (await document_of(acme, twin)).same_as is not None
+    await delivered(acme, source, "a.md", a_page("red"))
+    assert (await document_of(acme, twin)).same_as is None
+
+
 async def test_a_source_may_reject_duplicates(quiet: Stand, acme: SomeTenant) -> None:
     strict = await acme.app.sources.create(acme.console, NewSource("strict", duplicates=Duplicates.REJECT))
     first = await delivered(acme, strict.id, "a.md", a_page("same"))

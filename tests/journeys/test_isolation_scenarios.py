@@ -4,13 +4,14 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from carrel.ask.pipeline import ChatWish, Found, SearchWish
 from carrel.domain.access import Principal, Scope
-from carrel.domain.errors import Denied, NotFound
+from carrel.domain.errors import Denied, Invalid, NotFound, Unauthenticated
 from carrel.domain.ids import BotId, ChatId, DocumentId, KeyId, SourceId, TenantId
 from carrel.domain.library import Document, Source
 from carrel.ingest.retry import Redrive
@@ -280,8 +281,6 @@ async def test_a_key_of_one_source_reads_that_source_only(carrel: Stand, house: 
         lambda: app.retries.one(key, house.documents[1].id),
         lambda: app.retries.many(key, Redrive(source=house.sources[1])),
         lambda: app.forgetting.document(key, house.documents[1].id),
-        lambda: app.forgetting.source(key, house.sources[1]),
-        lambda: app.sources.change(key, house.sources[1], name="taken"),
     ):
         with pytest.raises(NotFound):
             await refused()
@@ -328,10 +327,36 @@ async def test_a_limited_key_cannot_widen_itself(carrel: Stand, house: House) ->
             carrel.app.bots.change(key, house.bots[0], BotChange(sources=frozenset(house.sources))),
             carrel.app.bots.delete(key, house.bots[0]),
             carrel.app.sources.create(key, NewSource("mine")),
+            carrel.app.sources.change(key, house.sources[0], name="taken"),
+            carrel.app.forgetting.source(key, house.sources[0]),
+            carrel.app.keys.listed(key),
+            carrel.app.keys.get(key, KeyId(uuid.uuid4())),
+            carrel.app.keys.revoke(key, KeyId(uuid.uuid4())),
         ]
         for attempt in attempts:
-            with pytest.raises(Denied):
+            with pytest.raises(Denied) as refused:
                 await attempt
+            assert refused.value.code == "limited_key"
+
+
+async def test_a_key_that_ends_makes_none_that_outlives_it(carrel: Stand, house: House) -> None:
+    keys, end = carrel.app.keys, datetime.now(UTC) + timedelta(hours=1)
+    parent = await keys.create(house.tenant.console, KeyWish("parent", frozenset(Scope), expires_at=end))
+    maker = await carrel.app.principals.authenticate(parent.clear)
+    assert (await keys.create(maker, KeyWish("child", frozenset(Scope)))).row.expires_at == end
+    with pytest.raises(Invalid) as refused:
+        await keys.create(maker, KeyWish("heir", frozenset(Scope), expires_at=end + timedelta(seconds=1)))
+    assert (refused.value.code, refused.value.field) == ("outlives_its_maker", "expires_at")
+
+
+async def test_a_key_is_revoked_whatever_it_owns(carrel: Stand, house: House) -> None:
+    key = await house.tenant.key()
+    owner = await carrel.app.principals.authenticate(key)
+    assert owner.credential is not None
+    await carrel.app.sources.create(owner, NewSource("mine", owner=owner.user))
+    await carrel.app.keys.revoke(house.tenant.console, owner.credential)
+    with pytest.raises(Unauthenticated):
+        await carrel.app.principals.authenticate(key)
 
 
 async def test_a_key_gives_only_the_scopes_that_it_has(carrel: Stand, house: House) -> None:

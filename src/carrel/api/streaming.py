@@ -1,13 +1,14 @@
 """Answers as server-sent events: `evidence`, then `delta` after `delta`, then `done`, or `error` with a problem."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Self, assert_never
+from typing import Final, Self, assert_never
 
 import structlog
 from pydantic import BaseModel
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from carrel.api.problems import Problem, internal, problem_of
 from carrel.api.schemas.answers import ChatAnswer, HitView
@@ -16,6 +17,8 @@ from carrel.ask.pipeline import Done, Event, Evidence
 from carrel.domain.errors import Refusal
 
 log = structlog.get_logger(__name__)
+
+_SILENCE: Final = 15.0
 
 
 class EvidenceEvent(BaseModel):
@@ -27,13 +30,17 @@ class DeltaEvent(BaseModel):
 
 
 class EventStream(StreamingResponse):
-    """The first event is there before the response begins, so what refuses at once keeps its own status."""
+    """The first event is there before the response begins, so what refuses at once keeps its own status.
+
+    A comment comes after each `silence`, in seconds: proxies close what says nothing.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, first: Event, events: AsyncGenerator[Event]) -> None:
+    def __init__(self, first: Event, events: AsyncGenerator[Event], *, silence: float = _SILENCE) -> None:
         super().__init__(_frames(first, events), headers={"X-Accel-Buffering": "no"})
         self._events = events
+        self._silence = silence
 
     @classmethod
     async def begin(cls, events: AsyncGenerator[Event]) -> Self:
@@ -44,6 +51,43 @@ class EventStream(StreamingResponse):
         """A client that leaves ends the work."""
         async with aclosing(self._events):
             await super().__call__(scope, receive, send)
+
+    async def stream_response(self, send: Send) -> None:
+        line = _Line(send)
+        pinging = asyncio.create_task(line.ping(self._silence))
+        try:
+            await super().stream_response(line.send)
+        finally:
+            pinging.cancel()
+
+
+class _Line:
+    """One sender at a time, and a comment in each silence."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._free = asyncio.Lock()
+        self._spoke = asyncio.Event()
+        self._ended = False
+
+    async def send(self, message: Message) -> None:
+        async with self._free:
+            await self._send(message)
+            self._ended = not message.get("more_body", True)
+        self._spoke.set()
+
+    async def ping(self, silence: float) -> None:
+        while not self._ended:
+            self._spoke.clear()
+            try:
+                await asyncio.wait_for(self._spoke.wait(), silence)
+            except TimeoutError:
+                await self._comment()
+
+    async def _comment(self) -> None:
+        async with self._free:
+            if not self._ended:
+                await self._send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
 
 
 async def _frames(first: Event, events: AsyncIterator[Event]) -> AsyncIterator[bytes]:

@@ -1,6 +1,8 @@
 """A worker for the time of one command, if nobody else works the queue."""
 
 import asyncio
+import json
+import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator
@@ -8,12 +10,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from carrel.cli import children
+from carrel.domain.errors import Unavailable
 
 if TYPE_CHECKING:
     from carrel.ingest.desk import Desk
 
 _LOOK: Final = 2.0
 _TIDY: Final = 10.0
+_MOST_TOLD: Final = 64 * 1024
 
 
 class HiredWorker:
@@ -28,10 +32,14 @@ class HiredWorker:
         self._needed.set()
 
     async def watch(self) -> None:
+        """Raises Unavailable when the worker cannot start: the next one could not either."""
         await self._needed.wait()
         while True:
+            self._check_start()
             if not self._lives() and not await self._desk.is_attended():
-                self._process = children.start("carrel.worker", environment={"CARREL_LOG_LEVEL": "error"})
+                self._process = children.start(
+                    "carrel.worker", "--json", environment={"CARREL_LOG_LEVEL": "error"}, stdout=subprocess.PIPE
+                )
             await asyncio.sleep(_LOOK)
 
     async def dismiss(self) -> None:
@@ -45,6 +53,15 @@ class HiredWorker:
             await asyncio.sleep(0.1)
         await self._end()
 
+    def _check_start(self) -> None:
+        if self._process is None or self._process.poll() != 1:
+            return
+        told = json.loads(_told(self._process) or "{}")
+        if "pid" in told:
+            return
+        reason = told.get("error", {"code": "unavailable", "detail": "its own words stand above."})
+        raise Unavailable(f"No worker can start here: {reason['detail']}", code=reason["code"])
+
     async def _end(self) -> None:
         if self._process is not None and self._lives():
             self._process.send_signal(signal.SIGTERM)
@@ -54,12 +71,25 @@ class HiredWorker:
         return self._process is not None and self._process.poll() is None
 
 
+def _told(process: subprocess.Popen[bytes]) -> bytes:
+    """The first line that it printed; what it started may hold the pipe open still, so nothing is waited for."""
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    try:
+        return os.read(process.stdout.fileno(), _MOST_TOLD).partition(b"\n")[0]
+    except BlockingIOError:
+        return b""
+
+
 @asynccontextmanager
 async def hired(desk: "Desk") -> AsyncIterator[HiredWorker]:
+    """Raises Unavailable, in the middle of what is done inside, when no worker can start."""
     worker = HiredWorker(desk)
-    watching = asyncio.create_task(worker.watch())
     try:
-        yield worker
-        await worker.dismiss()
-    finally:
-        watching.cancel()
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(worker.watch())
+            yield worker
+            await worker.dismiss()
+            watching.cancel()
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None

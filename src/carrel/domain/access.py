@@ -7,6 +7,7 @@ one tenant), `read_scope` narrows that grant to named sources (the right to text
 import uuid
 from collections.abc import Collection, Iterable
 from dataclasses import InitVar, dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Never, SupportsIndex, final
 
@@ -46,7 +47,10 @@ class PrincipalKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. `only_sources` and `only_bots` are the limits of a limited key; None means no limit."""
+    """Who asks. `only_sources` and `only_bots` are the limits of a limited key; None means no limit.
+
+    `expires_at` is the end of the credential; None means that it has none.
+    """
 
     kind: PrincipalKind
     tenant: TenantId | None
@@ -55,6 +59,7 @@ class Principal:
     scopes: frozenset[Scope] = frozenset()
     only_sources: frozenset[SourceId] | None = None
     only_bots: frozenset[BotId] | None = None
+    expires_at: datetime | None = None
 
 
 class _Sealed:
@@ -132,6 +137,17 @@ def enter(principal: Principal, permission: Permission) -> TenantGrant:
     if principal.tenant is None:
         raise Denied("Name a tenant first.", code="tenant_required")
     return TenantGrant(principal.tenant, principal.user, principal.only_sources, principal.only_bots, _SEAL)
+
+
+def enter_unlimited(principal: Principal, permission: Permission) -> TenantGrant:
+    """As `enter`, for what concerns the whole tenant: a limited key sees a part of it and must not decide on the rest.
+
+    Raises Denied (`limited_key`).
+    """
+    grant = enter(principal, permission)
+    if grant.sources is not None or grant.bots is not None:
+        raise Denied("A limited key manages no keys, sources or bots.", code="limited_key")
+    return grant
 
 
 def operate(principal: Principal) -> PlatformGrant:

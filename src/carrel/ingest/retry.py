@@ -24,5 +24,5 @@ class Retries:
         """How many went back to the queue. Raises Denied, NotFound for a source that is not there."""
         async with self._database.transaction(enter(principal, Permission.INGEST)) as tx:
             if wish.source is not None:
-                await sources.get(tx, wish.source)
+                await sources.find(tx, wish.source)
             return await versions.redrive(tx, wish)

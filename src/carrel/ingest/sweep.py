@@ -1,4 +1,4 @@
-"""Sweeping: bytes that no version names, left by an upload that died half-way, go after a day."""
+"""Sweeping: bytes that no version names, left by an upload that died half-way, go after a day; so do stored answers."""
 
 from collections.abc import AsyncIterator
 from typing import Final
@@ -8,7 +8,7 @@ import structlog
 from carrel.domain.access import for_job, for_machine
 from carrel.domain.ids import TenantId
 from carrel.ports.blobs import Blobs
-from carrel.store import tenants, versions
+from carrel.store import idempotency, tenants, versions
 from carrel.store.transaction import Database
 
 log = structlog.get_logger(__name__)
@@ -28,6 +28,8 @@ class Sweep:
     async def run(self) -> None:
         """Every tenant, each in a transaction of its own. Raises Unavailable."""
         async for tenant in self._tenants():
+            async with self._database.transaction(for_job(tenant, None)) as tx:
+                await idempotency.forget_old(tx)
             old = await self._blobs.older(tenant, seconds=self._grace)
             for first in range(0, len(old), _BATCH):
                 await self._forget_strays(tenant, old[first : first + _BATCH])

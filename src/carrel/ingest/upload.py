@@ -61,7 +61,7 @@ class Uploads:
         """Before any byte is read. Raises Denied, NotFound."""
         grant = enter(principal, Permission.INGEST)
         async with self._database.transaction(grant) as tx:
-            return Dock(grant, await sources.get(tx, source))
+            return Dock(grant, await sources.find(tx, source))
 
     async def deliver(
         self, dock: Dock, name: str, content: AsyncIterator[bytes], *, declared: str | None, limit: int = MOST_BYTES

@@ -1,7 +1,6 @@
 """Bots: made, listed, changed, removed. A bot reads the sources that it was given, and no other."""
 
-from carrel.domain.access import Permission, Principal, TenantGrant, enter
-from carrel.domain.errors import Denied
+from carrel.domain.access import Permission, Principal, enter, enter_unlimited
 from carrel.domain.ids import BotId
 from carrel.domain.library import Bot
 from carrel.store import bots, idempotency
@@ -19,7 +18,7 @@ class Bots:
 
     async def create(self, principal: Principal, new: NewBot, *, memo: Memo[Bot] | None = None) -> Bot:
         """Raises Denied, NotFound for a source that is not this tenant's, Conflict `bot_exists`."""
-        async with self._database.transaction(_unlimited(principal)) as tx:
+        async with self._database.transaction(enter_unlimited(principal, Permission.MANAGE)) as tx:
             return await idempotency.once(tx, memo, lambda: bots.add(tx, new))
 
     async def get(self, principal: Principal, bot: BotId) -> Bot:
@@ -39,18 +38,10 @@ class Bots:
 
     async def change(self, principal: Principal, bot: BotId, new: BotChange) -> Bot:
         """Raises Denied, NotFound, Conflict `bot_exists`."""
-        async with self._database.transaction(_unlimited(principal)) as tx:
+        async with self._database.transaction(enter_unlimited(principal, Permission.MANAGE)) as tx:
             return await bots.change(tx, bot, new)
 
     async def delete(self, principal: Principal, bot: BotId) -> None:
         """Raises Denied, NotFound."""
-        async with self._database.transaction(_unlimited(principal)) as tx:
+        async with self._database.transaction(enter_unlimited(principal, Permission.MANAGE)) as tx:
             await bots.delete(tx, bot)
-
-
-def _unlimited(principal: Principal) -> TenantGrant:
-    """A limited key sees only a part of the sources, so it must not decide what bots read."""
-    grant = enter(principal, Permission.MANAGE)
-    if grant.sources is not None or grant.bots is not None:
-        raise Denied("A limited key changes no bots.", code="limited_key")
-    return grant

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from carrel.domain.access import for_machine
 from carrel.domain.errors import Unavailable
-from carrel.store import jobs
+from carrel.store import tenants
 from carrel.store.transaction import Database
 
 
@@ -22,7 +22,7 @@ class Health:
         """Whether the database answers; the reasons are for people."""
         try:
             async with self._database.transaction(for_machine(), timeout=5) as tx:
-                await jobs.backlog(tx)
+                await tenants.reachable(tx)
         except Unavailable as problem:
             return Readiness(False, (problem.detail,))
         return Readiness(True)

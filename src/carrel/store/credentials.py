@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import asyncpg
+
 from carrel.domain.access import Scope
-from carrel.domain.errors import NotFound
+from carrel.domain.errors import Conflict, NotFound
 from carrel.domain.ids import BotId, KeyId, SourceId, TenantId
 from carrel.store.pages import Page, Place, page, place_of
 from carrel.store.transaction import Statement, Transaction
@@ -42,6 +44,7 @@ class FoundKey:
     scopes: frozenset[Scope]
     sources: frozenset[SourceId] | None
     bots: frozenset[BotId] | None
+    expires_at: datetime | None
     expired: bool
     revoked: bool
     active: bool
@@ -85,6 +88,7 @@ async def find(tx: Transaction, key: KeyId) -> FoundKey | None:
         scopes=frozenset(map(Scope, row["scopes"])),
         sources=_sources(row["source_ids"]),
         bots=_bots(row["bot_ids"]),
+        expires_at=row["expires_at"],
         expired=row["expired"],
         revoked=row["revoked"],
         active=row["active"],
@@ -93,7 +97,15 @@ async def find(tx: Transaction, key: KeyId) -> FoundKey | None:
 
 
 async def add(tx: Transaction, key: NewKey) -> KeyRow:
-    row = await tx.row(
+    """Raises Conflict `key_exists`: its id follows from an Idempotency-Key whose answer is no longer kept."""
+    try:
+        return _key(await _added(tx, key))
+    except asyncpg.UniqueViolationError as error:
+        raise Conflict("This Idempotency-Key made a key long ago: use a new one.", code="key_exists") from error
+
+
+async def _added(tx: Transaction, key: NewKey) -> Any:
+    return await tx.row(
         _ADD,
         id=key.id,
         name=key.name,
@@ -103,7 +115,6 @@ async def add(tx: Transaction, key: NewKey) -> KeyRow:
         bots=None if key.bots is None else list(key.bots),
         expires_at=key.expires_at,
     )
-    return _key(row)
 
 
 async def add_operator(tx: Transaction, key: KeyId, *, name: str, mac: bytes) -> None:

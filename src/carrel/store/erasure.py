@@ -14,12 +14,13 @@ from carrel.store.transaction import Statement, Transaction
 REMOVED: Final = "[removed]"
 
 _PRESENT = Statement("""
-    select owner_id from documents where tenant_id = :tenant and id = :id and deleted_at is null for update
+    select id from documents where tenant_id = :tenant and deleted_at is null and (id = :id or same_as = :id)
+    order by id for update
 """)
 _VERSIONS = Statement("select id from document_versions where tenant_id = :tenant and document_id = :document")
 _BURY = Statement("""
     update documents set deleted_at = now(), updated_at = now(), newest_version_id = null, live_version_id = null,
-        same_as = null, attributes = '{}'
+        same_as = null, title = '', attributes = '{}'
     where tenant_id = :tenant and id = :id
 """)
 _NO_TWIN = Statement("update documents set same_as = null where tenant_id = :tenant and same_as = :id")
@@ -72,8 +73,11 @@ class _Gone:
 
 
 async def erase(tx: Transaction, document: DocumentId) -> UUID:
-    """Invisible from this transaction on: text, entries, versions, quotations. The receipt's id. Raises NotFound."""
-    if not await tx.row(_PRESENT, id=document):
+    """Invisible from this transaction on: text, entries, versions, quotations. The receipt's id. Raises NotFound.
+
+    Its twins are locked with it, in one order: two deletions of twins at once do not wait for each other for ever.
+    """
+    if document not in [row["id"] for row in await tx.rows(_PRESENT, id=document)]:
         raise NotFound
     await tx.run(_DROP_QUOTING_MEMOS)
     gone = await _vanish(tx, document)

@@ -4,7 +4,7 @@
 -- owner: auth
 create or replace function find_key(key uuid)
 returns table (kind text, tenant_id uuid, mac bytea, scopes text[], source_ids uuid[], bot_ids uuid[],
-               expired boolean, revoked boolean, active boolean, stale boolean)
+               expires_at timestamptz, expired boolean, revoked boolean, active boolean, stale boolean)
 language sql stable security definer set search_path = carrel, pg_temp as $$
     select 'api_key', k.tenant_id, k.mac, k.scopes,
            case when k.source_ids is null and k.bot_ids is null then null
@@ -12,11 +12,11 @@ language sql stable security definer set search_path = carrel, pg_temp as $$
                 else array(select distinct b.source_id from bot_sources b
                            where b.tenant_id = k.tenant_id and b.bot_id = any (k.bot_ids)
                              and (k.source_ids is null or b.source_id = any (k.source_ids))) end,
-           k.bot_ids, coalesce(k.expires_at <= now(), false), k.revoked_at is not null, t.status = 'active',
+           k.bot_ids, k.expires_at, coalesce(k.expires_at <= now(), false), k.revoked_at is not null, t.status = 'active',
            coalesce(k.last_used_at < now() - interval '1 minute', true)
     from api_keys k join tenants t on t.id = k.tenant_id where k.id = key
     union all
-    select 'operator_key', null, o.mac, '{}', null, null, coalesce(o.expires_at <= now(), false),
+    select 'operator_key', null, o.mac, '{}', null, null, o.expires_at, coalesce(o.expires_at <= now(), false),
            o.revoked_at is not null, true, coalesce(o.last_used_at < now() - interval '1 minute', true)
     from operator_keys o where o.id = key
 $$;

@@ -23,6 +23,10 @@ _KEEP = Statement("""
     where tenant_id = :tenant and principal_id = :principal and key = :key
 """)
 
+_FORGET = Statement("""
+    delete from idempotency_keys where tenant_id = :tenant and created_at < now() - interval '24 hours'
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
@@ -83,6 +87,11 @@ async def keep(tx: Transaction, memo: Memo[Result] | None, result: Result) -> No
     if memo is not None:
         answer = memo.render(result)
         await tx.run(_KEEP, principal=memo.principal, key=memo.key, status=answer.status, body=answer.body)
+
+
+async def forget_old(tx: Transaction) -> int:
+    """Answers older than a day go; how many these were."""
+    return await tx.run(_FORGET)
 
 
 async def _recall(tx: Transaction, memo: Memo[Result]) -> None:

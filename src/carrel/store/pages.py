@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -38,10 +38,11 @@ def place_of(cursor: str | None) -> Place | None:
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
         moment, _, identifier = text.partition(" ")
-        place = Place(datetime.fromisoformat(moment), UUID(identifier))
-    except (ValueError, binascii.Error) as error:
+        created_at = datetime.fromisoformat(moment)
+        place = Place(created_at.astimezone(UTC), UUID(identifier))
+    except (ValueError, OverflowError, binascii.Error) as error:
         raise Invalid("Take the cursor from next_cursor.", code="invalid_cursor", field="cursor") from error
-    if place.created_at.tzinfo is None:
+    if created_at.tzinfo is None:
         raise Invalid("Take the cursor from next_cursor.", code="invalid_cursor", field="cursor")
     return place
 

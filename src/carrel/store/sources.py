@@ -28,6 +28,10 @@ _ADD = Statement("""
 _GET = Statement(f"""
     select {_COLUMNS}, {_COUNTS} from sources s where s.tenant_id = :tenant and s.id = :id and s.deleted_at is null
 """)
+_FIND = Statement(f"""
+    select {_COLUMNS}, '{{}}'::jsonb as counts from sources s
+    where s.tenant_id = :tenant and s.id = :id and s.deleted_at is null
+""")
 _BY_NAME = Statement(f"""
     select {_COLUMNS}, {_COUNTS} from sources s
     where s.tenant_id = :tenant and s.name = :name and s.deleted_at is null order by s.created_at limit 1
@@ -91,6 +95,14 @@ async def add(tx: Transaction, source: NewSource) -> Source:
 async def get(tx: Transaction, source: SourceId) -> Source:
     """Raises NotFound."""
     row = await tx.row(_GET, id=source)
+    if row is None:
+        raise NotFound
+    return _source(row)
+
+
+async def find(tx: Transaction, source: SourceId) -> Source:
+    """As `get`, for who works with the source: its documents are not counted. Raises NotFound."""
+    row = await tx.row(_FIND, id=source)
     if row is None:
         raise NotFound
     return _source(row)

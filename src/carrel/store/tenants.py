@@ -13,6 +13,7 @@ from carrel.store.transaction import Statement, Transaction
 _COLUMNS = "id, slug, name, status, isolation, created_at"
 _ADD = Statement(f"insert into tenants (id, slug, name) values (:id, :slug, :name) returning {_COLUMNS}")
 _FIND = Statement(f"select {_COLUMNS} from tenants where slug = :name or id::text = :name")
+_ANSWERS = Statement("select 1")
 _LIST = Statement(f"""
     select {_COLUMNS} from tenants
     where (:moment::timestamptz is null or (created_at, id) < (:moment, :id::uuid))
@@ -27,6 +28,11 @@ async def add(tx: Transaction, tenant: TenantId, *, slug: str, name: str) -> Ten
     except asyncpg.UniqueViolationError as error:
         raise Conflict(f"A tenant {slug!r} exists already.", code="tenant_exists") from error
     return _tenant(row)
+
+
+async def reachable(tx: Transaction) -> None:
+    """Asks the least that needs a database which answers."""
+    await tx.value(_ANSWERS)
 
 
 async def find(tx: Transaction, name: str) -> Tenant | None:

@@ -27,6 +27,8 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Borrowed: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 EVERY_SOURCE: Final = "*"
+_NETWORK: Final = 120.0  # for what has no timeout of its own: begin, commit, many at once
+_MARGIN: Final = 10.0
 _SEARCH_PATH: Final = "carrel, public"
 _BIND: Final = re.compile(r"(?<![:\w]):([a-z_]+)")
 _ENTER: Final = """
@@ -62,6 +64,7 @@ class Transaction:
 
     grant: Grant
     _connection: Borrowed
+    _patience: float  # seconds for a statement of a server that does not end it by itself: it cannot be reached
 
     @property
     def tenant(self) -> TenantId:
@@ -71,23 +74,31 @@ class Transaction:
         raise TypeError("A transaction of the platform has no tenant.")
 
     async def rows(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
-        return await self._connection.fetch(statement.sql, *statement.arguments(self.grant, values))
+        return await self._connection.fetch(
+            statement.sql, *statement.arguments(self.grant, values), timeout=self._patience
+        )
 
     async def row(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
-        return await self._connection.fetchrow(statement.sql, *statement.arguments(self.grant, values))
+        return await self._connection.fetchrow(
+            statement.sql, *statement.arguments(self.grant, values), timeout=self._patience
+        )
 
     async def value(self, statement: Statement, **values: Any) -> Any:
-        return await self._connection.fetchval(statement.sql, *statement.arguments(self.grant, values))
+        return await self._connection.fetchval(
+            statement.sql, *statement.arguments(self.grant, values), timeout=self._patience
+        )
 
     async def run(self, statement: Statement, **values: Any) -> int:
         """The number of rows that the statement touched."""
-        tag = await self._connection.execute(statement.sql, *statement.arguments(self.grant, values))
+        tag = await self._connection.execute(
+            statement.sql, *statement.arguments(self.grant, values), timeout=self._patience
+        )
         count = tag.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
     async def run_many(self, statement: Statement, batches: list[dict[str, Any]]) -> None:
         arguments = [statement.arguments(self.grant, values) for values in batches]
-        await self._connection.executemany(statement.sql, arguments)
+        await self._connection.executemany(statement.sql, arguments, timeout=max(self._patience, _NETWORK))
 
 
 class Database:
@@ -109,7 +120,7 @@ class Database:
                 init=_prepare,
                 reset=_check_clean,
                 timeout=10,
-                command_timeout=120,
+                command_timeout=_NETWORK,
                 server_settings={"search_path": _SEARCH_PATH, "application_name": "carrel"},
             )
         return cls(pool, url, patience=patience)
@@ -131,7 +142,7 @@ class Database:
         with translated():
             async with self._pool.acquire(timeout=self._patience) as connection, connection.transaction():
                 await connection.execute(_ENTER, *_bindings(grant, timeout))
-                yield Transaction(grant, connection)
+                yield Transaction(grant, connection, timeout + _MARGIN)
 
     @asynccontextmanager
     async def listening(
@@ -205,6 +216,7 @@ def translated() -> Iterator[None]:
         asyncpg.InsufficientResourcesError,
         asyncpg.TransactionRollbackError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,  # the connection was cut in the middle of a message
         asyncpg.InvalidAuthorizationSpecificationError,
         asyncpg.InvalidCatalogNameError,
         OSError,

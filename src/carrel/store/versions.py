@@ -49,9 +49,11 @@ _ADD = Statement("""
 """)
 _ADOPT = Statement("""
     update documents set newest_version_id = :version, same_as = :same_as,
+        title = case when deleted_at is null then title else :title end,
         created_at = case when deleted_at is null then created_at else now() end, deleted_at = null, updated_at = now()
     where tenant_id = :tenant and id = :id
 """)
+_NO_TWIN = Statement("update documents set same_as = null where tenant_id = :tenant and same_as = :id")
 _SUPERSEDED = Statement("""
     select v.id from document_versions v join documents d on d.tenant_id = v.tenant_id and d.id = v.document_id
     where v.tenant_id = :tenant and v.document_id = :document
@@ -143,6 +145,8 @@ async def register(tx: Transaction, source: Source, arrival: Arrival) -> Registe
     if twin and source.duplicates is Duplicates.REJECT:
         await tx.run(_FORGET_NEW, id=document)
         return Registered(Outcome.DUPLICATE, DocumentId(twin), DocumentId(twin))
+    if newest:
+        await tx.run(_NO_TWIN, id=document)
     version = await _adopt(tx, source, arrival, twin)
     return Registered(Outcome.REPLACED if newest else Outcome.CREATED, document, twin, version)
 
@@ -165,7 +169,7 @@ async def _adopt(tx: Transaction, source: Source, arrival: Arrival, twin: Docume
         media_type=arrival.media_type,
         size=arrival.blob.size,
     )
-    await tx.run(_ADOPT, id=document, version=version, same_as=twin)
+    await tx.run(_ADOPT, id=document, version=version, same_as=twin, title=title_from_key(arrival.key))
     return version
 
 

@@ -2,11 +2,19 @@
 
 import hmac
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from carrel.domain.access import Permission, Principal, Scope, enter, for_machine, operate, require
+from carrel.domain.access import (
+    Permission,
+    Principal,
+    Scope,
+    enter_unlimited,
+    for_machine,
+    operate,
+    require,
+)
 from carrel.domain.credentials import ApiKey, new_api_key
 from carrel.domain.errors import Denied, Invalid
 from carrel.domain.ids import BotId, KeyId, SourceId
@@ -43,8 +51,8 @@ class Keys:
 
     async def create(self, principal: Principal, wish: KeyWish, *, memo: Memo[IssuedKey] | None = None) -> IssuedKey:
         """Raises Denied (also for a scope that the maker lacks), Invalid, NotFound for a foreign bot or source."""
-        grant = enter(principal, Permission.MANAGE)
-        _judge(principal, wish)
+        grant = enter_unlimited(principal, Permission.MANAGE)
+        wish = _judged(principal, wish)
         key = new_api_key() if memo is None else self.repeatable(memo.principal, memo.key)
         async with self._database.transaction(grant) as tx:
             return await idempotency.once(tx, memo, lambda: self._add(tx, key, wish))
@@ -57,21 +65,21 @@ class Keys:
 
     async def listed(self, principal: Principal, *, limit: int = 50, cursor: str | None = None) -> Page[KeyRow]:
         """Raises Denied, Invalid `invalid_cursor`."""
-        async with self._database.transaction(enter(principal, Permission.MANAGE)) as tx:
+        async with self._database.transaction(enter_unlimited(principal, Permission.MANAGE)) as tx:
             return await credentials.listed(tx, limit=limit, cursor=cursor)
 
     async def get(self, principal: Principal, key: KeyId) -> KeyRow:
         """Raises Denied, NotFound."""
-        async with self._database.transaction(enter(principal, Permission.MANAGE)) as tx:
+        async with self._database.transaction(enter_unlimited(principal, Permission.MANAGE)) as tx:
             return await credentials.get(tx, key)
 
     async def revoke(self, principal: Principal, key: KeyId) -> None:
-        """Dead from the next request on. Raises Denied, NotFound."""
+        """Dead from the next request on, whatever the key owns. Raises Denied, NotFound."""
         if principal.tenant is None:
             async with self._database.transaction(operate(principal)) as tx:
                 await credentials.revoke_operator(tx, key)
             return
-        async with self._database.transaction(enter(principal, Permission.MANAGE)) as tx:
+        async with self._database.transaction(enter_unlimited(principal, Permission.MANAGE)) as tx:
             await credentials.revoke(tx, key)
 
     async def create_operator(self, principal: Principal, *, name: str) -> ApiKey:
@@ -108,12 +116,16 @@ class Keys:
         return IssuedKey(await credentials.add(tx, new), key.reveal())
 
 
-def _judge(principal: Principal, wish: KeyWish) -> None:
+def _judged(principal: Principal, wish: KeyWish) -> KeyWish:
+    """The wish, ending with its maker at the latest."""
     if not wish.scopes:
         raise Invalid("A key needs at least one scope.", code="no_scopes", field="scopes")
     if wish.expires_at is not None and wish.expires_at <= datetime.now(UTC):
         raise Invalid("The key would have expired already.", code="expires_in_the_past", field="expires_at")
     if not wish.scopes <= principal.scopes:
         raise Denied("A key can give only the scopes that it has itself.", code="scope_missing")
-    if principal.only_sources is not None or principal.only_bots is not None:
-        raise Denied("A limited key makes no other keys.", code="limited_key")
+    if principal.expires_at is None:
+        return wish
+    if wish.expires_at is not None and wish.expires_at > principal.expires_at:
+        raise Invalid("A key ends before the one that makes it.", code="outlives_its_maker", field="expires_at")
+    return replace(wish, expires_at=wish.expires_at or principal.expires_at)

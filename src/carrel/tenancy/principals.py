@@ -41,6 +41,7 @@ class Principals:
             scopes=found.scopes,
             only_sources=found.sources,
             only_bots=found.bots,
+            expires_at=found.expires_at,
         )
 
     async def _note_use(self, key: ApiKey, principal: Principal) -> None:

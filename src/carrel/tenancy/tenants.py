@@ -6,7 +6,7 @@ import uuid
 from typing import Final
 
 from carrel.domain.access import Principal, operate
-from carrel.domain.errors import Invalid, NotFound
+from carrel.domain.errors import Conflict, Invalid, NotFound
 from carrel.domain.ids import TenantId, new_id
 from carrel.domain.library import Tenant
 from carrel.store import idempotency, tenants
@@ -29,13 +29,22 @@ class Tenants:
         wanted = slug or slug_of(name)
         if not _SLUG.fullmatch(wanted) or _ID.fullmatch(wanted):
             raise Invalid("A slug has 1 to 63 of a-z, 0-9 and '-'.", code="invalid_slug", field="slug")
-        async with self._database.transaction(operate(principal)) as tx:
-            made = await tenants.find(tx, str(identifier)) if once else None
-            if made is None:
-                return await tenants.add(tx, identifier, slug=wanted, name=name)
+        made = await self._made(principal, identifier) if once else None
+        if made is None:
+            try:
+                async with self._database.transaction(operate(principal)) as tx:
+                    return await tenants.add(tx, identifier, slug=wanted, name=name)
+            except Conflict:
+                made = await self._made(principal, identifier)  # the same request, at the same time
+                if made is None:
+                    raise
         if (made.slug, made.name) != (wanted, name):
             raise idempotency.mismatch()
         return made
+
+    async def _made(self, principal: Principal, identifier: TenantId) -> Tenant | None:
+        async with self._database.transaction(operate(principal)) as tx:
+            return await tenants.find(tx, str(identifier))
 
     async def find(self, principal: Principal, name: str) -> Tenant:
         """By slug or id. Raises Denied, NotFound."""
