@@ -97,6 +97,6 @@ async def test_changing_says_what_it_became(owner: Caller) -> None:
     assert (changed.json()["name"], changed.json()["duplicates"]) == ("two", "reject")
     same = await owner("PATCH", f"/v1/sources/{source}", json={})
     assert same.json() == changed.json()
-    bot = await owner.made("/v1/bots", {"name": "Bot", "source_ids": [], "retrieval": {"limit": 5}})
+    bot = await owner.made("/v1/bots", {"name": "Bot", "source_ids": [], "model": "extractive", "retrieval": {}})
     patched = await owner("PATCH", f"/v1/bots/{bot['id']}", json={"source_ids": [source], "instructions": "Hi."})
     assert patched.json() == {**bot, "source_ids": [source], "instructions": "Hi."}

@@ -24,6 +24,12 @@ class _Lonely:
 LONELY = cast("Desk", _Lonely())
 
 
+async def waited_for_ever() -> None:
+    async with hired.hired(LONELY) as worker:
+        worker.need()
+        await asyncio.Event().wait()
+
+
 @pytest.mark.parametrize(
     ("program", "code", "sentence"),
     [(REFUSED, "schema", "Run it."), ("raise SystemExit(1)", "unavailable", "its own words stand above.")],
@@ -41,10 +47,8 @@ async def test_a_worker_that_cannot_start_ends_the_waiting(
 
     monkeypatch.setattr(children, "start", start)
     monkeypatch.setattr(hired, "_LOOK", 0.3)
-    with pytest.raises(Unavailable) as refusal:  # noqa: PT012 - what raises is the context, while its body waits
-        async with asyncio.timeout(10), hired.hired(LONELY) as worker:
-            worker.need()
-            await asyncio.Event().wait()
+    with pytest.raises(Unavailable) as refusal:
+        await asyncio.wait_for(waited_for_ever(), 10)
     assert (refusal.value.code, len(started)) == (code, 1)
     assert refusal.value.detail == f"No worker can start here: {sentence}"
 

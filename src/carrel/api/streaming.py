@@ -59,6 +59,7 @@ class EventStream(StreamingResponse):
             await super().stream_response(line.send)
         finally:
             pinging.cancel()
+            await asyncio.wait({pinging})
 
 
 class _Line:

@@ -54,13 +54,14 @@ class HiredWorker:
         await self._end()
 
     def _check_start(self) -> None:
-        if self._process is None or self._process.poll() != 1:
+        if self._process is None or self._lives():
             return
-        told = json.loads(_told(self._process) or "{}")
-        if "pid" in told:
-            return
-        reason = told.get("error", {"code": "unavailable", "detail": "its own words stand above."})
-        raise Unavailable(f"No worker can start here: {reason['detail']}", code=reason["code"])
+        code, told = self._process.returncode, json.loads(_told(self._process) or "{}")
+        self._process = None
+        if code == 1 and "pid" not in told:
+            reason = told.get("error", {"code": "unavailable", "detail": "its own words stand above."})
+            code, detail = reason["code"], reason["detail"]
+            raise Unavailable(f"No worker can start here: {detail}", code=code)
 
     async def _end(self) -> None:
         if self._process is not None and self._lives():
@@ -74,11 +75,12 @@ class HiredWorker:
 def _told(process: subprocess.Popen[bytes]) -> bytes:
     """The first line that it printed; what it started may hold the pipe open still, so nothing is waited for."""
     assert process.stdout is not None
-    os.set_blocking(process.stdout.fileno(), False)
-    try:
-        return os.read(process.stdout.fileno(), _MOST_TOLD).partition(b"\n")[0]
-    except BlockingIOError:
-        return b""
+    with process.stdout as pipe:
+        os.set_blocking(pipe.fileno(), False)
+        try:
+            return os.read(pipe.fileno(), _MOST_TOLD).partition(b"\n")[0]
+        except BlockingIOError:
+            return b""
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Bots: each reads the sources that it was given."""
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -10,14 +11,19 @@ from carrel.api.schemas.bots import BotChange, BotList, BotView, NewBot
 from carrel.api.schemas.types import Paging
 from carrel.api.security import GuardedRoute, MayManage, MayRead
 from carrel.api.state import App
+from carrel.domain.errors import Invalid
 from carrel.domain.ids import BotId
 
 router = APIRouter(prefix="/v1/bots", tags=["bots"], route_class=GuardedRoute)
+
+_MODEL: Final = "extractive"
 
 
 @router.post("", status_code=201, responses={404: {}, 409: {}})
 async def create_bot(principal: MayManage, app: App, wish: NewBot, once: IdempotencyKey) -> BotView:
     """Make a bot. 404 when a source is not there, 409 `bot_exists`."""
+    _check_model(wish.model)
+    _check_retrieval(wish.retrieval)
     memo = once.memo(wish, 201, BotView.of)
     return BotView.of(await app.bots.create(principal, wish.wish(), memo=memo))
 
@@ -38,6 +44,7 @@ async def get_bot(principal: MayRead, app: App, bot_id: UUID) -> BotView:
 @router.patch("/{bot_id}", responses={409: {}})
 async def change_bot(principal: MayManage, app: App, bot_id: UUID, change: BotChange) -> BotView:
     """Change a bot. 404 also when a source is not there, 409 `bot_exists`."""
+    _check_retrieval(change.retrieval or ())
     return BotView.of(await app.bots.change(principal, BotId(bot_id), change.wish()))
 
 
@@ -45,3 +52,15 @@ async def change_bot(principal: MayManage, app: App, bot_id: UUID, change: BotCh
 async def delete_bot(principal: MayManage, app: App, bot_id: UUID) -> None:
     """Remove a bot; its sources stay."""
     await app.bots.delete(principal, BotId(bot_id))
+
+
+def _check_model(model: str | None) -> None:
+    """Raises Invalid `unknown_model`."""
+    if model not in {None, _MODEL}:
+        raise Invalid(f"The only model is {_MODEL}.", code="unknown_model", field="model")
+
+
+def _check_retrieval(names: Iterable[str]) -> None:
+    """A bot's retrieval has no settings yet. Raises Invalid `unknown_setting`."""
+    for name in names:
+        raise Invalid("There is no such setting of retrieval.", code="unknown_setting", field=f"retrieval.{name}"[:200])
