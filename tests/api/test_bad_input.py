@@ -62,7 +62,7 @@ BODIES: list[Bad] = [
     ("POST", "/v1/sources", {"name": "x", "chunk": {"length": 5}}, "chunk.length", "unknown_field"),
     ("POST", "/v1/bots", {"name": "x"}, "source_ids", "missing"),
     ("POST", "/v1/bots", {"name": "x", "source_ids": [], "model": "gpt"}, "model", "unknown_model"),
-    ("POST", "/v1/bots", {"name": "x", "source_ids": [], "retrieval": {"limit": 5}}, "retrieval.limit", "unknown_setting"),
+    ("POST", "/v1/bots", {"name": "x", "source_ids": [], "retrieval": {"k": 5}}, "retrieval.k", "unknown_setting"),
     ("POST", "/v1/bots", {"name": "x", "source_ids": ["nope"]}, "source_ids.0", "invalid_id"),
     ("POST", "/v1/bots", {"name": "x", "source_ids": [], "instructions": "x" * 8001}, "instructions", "too_long"),
     ("POST", "/v1/keys", {"name": "x", "scopes": []}, "scopes", "too_short"),
