@@ -138,7 +138,7 @@ def test_the_doctor_finds_nothing_wrong(shell: Shell) -> None:
 
 
 def test_the_doctor_knows_who_brings_the_schema_up(endpoint: Endpoint, shell: Shell) -> None:
-    fresh = replace(endpoint, database="bare", owner="bare_owner", app="bare_app")
+    fresh = replace(endpoint, database="unmigrated", owner="unmigrated_owner", app="unmigrated_app")
     bootstrap(fresh)
     addresses = {"CARREL_DATABASE__URL": fresh.app_url, "CARREL_DATABASE__OWNER_URL": fresh.owner_url}
 

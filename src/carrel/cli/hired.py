@@ -56,11 +56,11 @@ class HiredWorker:
     def _check_start(self) -> None:
         if self._process is None or self._lives():
             return
-        code, told = self._process.returncode, json.loads(_told(self._process) or "{}")
+        status, told = self._process.returncode, json.loads(_told(self._process) or "{}")
         self._process = None
-        if code == 1 and "pid" not in told:
-            reason = told.get("error", {"code": "unavailable", "detail": "its own words stand above."})
-            code, detail = reason["code"], reason["detail"]
+        if status == 1 and "pid" not in told:
+            error = told.get("error", {})
+            code, detail = error.get("code"), error.get("detail", "its own words stand above.")
             raise Unavailable(f"No worker can start here: {detail}", code=code)
 
     async def _end(self) -> None:
