@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+EVAL_DATA ?= ../shared/data
 HASHED := --require-hashes --only-binary :all: --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check format requirements clean
+.PHONY: help setup demo serve test check bench eval proof format requirements clean
 
 help:  ## List these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -36,6 +37,15 @@ check: setup  ## What the build demands: format, lint, types, layers, branch cov
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest --numprocesses 2 --dist loadscope --quiet --cov --cov-branch --cov-report=term --cov-fail-under=90
+
+bench: setup  ## Measure speed, memory and growth against the numbers to hold (20 minutes)
+	$(BIN)/python -m bench $(BENCH)
+
+eval: setup  ## Measure retrieval and refusal on the labelled sets in EVAL_DATA (20 minutes)
+	$(BIN)/python -m bench.evaluation $(EVAL_DATA)
+
+proof: setup  ## The long sweeps that try to break it: isolation, kills, evil files, scarcity, soak (80 minutes)
+	CARREL_PROOF=1 $(BIN)/pytest --timeout 5400 -m proof $(PROOF)
 
 format: setup  ## Put the code into its form
 	$(BIN)/ruff format .
