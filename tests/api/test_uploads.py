@@ -205,11 +205,11 @@ async def test_a_file_of_more_than_50_mb_is_rejected_and_the_next_is_taken(owner
 async def test_more_than_500_mb_in_one_request_are_413_and_nothing_is_taken(
     owner: Caller, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrivals, "MOST_IN_ALL", 3 * MB)
-    files = [("files", (f"{number}.txt", b"x" * MB)) for number in range(3)]
+    monkeypatch.setattr(arrivals, "MOST_IN_ALL", 3 * MB + 100)
+    files = [("files", (f"{number}.txt", b"x" + b" " * MB)) for number in range(3)]
     answer = await owner("POST", f"/v1/sources/{await owner.source('other')}/documents", files=files)
     assert answer.status_code == 202
-    files = [("files", (f"{number}.txt", b"x" * MB)) for number in range(5)]
+    files = [("files", (f"{number}.txt", b"x" + b" " * MB)) for number in range(5)]
     answer = await owner("POST", f"/v1/sources/{source}/documents", files=files)
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert await documents_of(owner, source) == []

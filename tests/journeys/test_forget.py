@@ -48,16 +48,6 @@ async def quiet(endpoint: Endpoint, models: Path, tmp_path_factory: pytest.TempP
         yield standing
 
 
-@pytest.fixture
-async def acme(quiet: Stand) -> SomeTenant:
-    return await a_tenant(quiet.app, "Acme")
-
-
-@pytest.fixture
-async def source(acme: SomeTenant) -> SourceId:
-    return (await acme.source()).id
-
-
 async def a_document(stand: Stand, tenant: SomeTenant, source: SourceId, key: str = "payments.md") -> DocumentId:
     delivery = await delivered(tenant, source, key, PAGE)
     await drained(stand)

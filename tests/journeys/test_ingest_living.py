@@ -33,16 +33,6 @@ async def quiet(endpoint: Endpoint, models: Path, tmp_path_factory: pytest.TempP
         yield standing
 
 
-@pytest.fixture
-async def acme(quiet: Stand) -> SomeTenant:
-    return await a_tenant(quiet.app, "Acme")
-
-
-@pytest.fixture
-async def source(acme: SomeTenant) -> SourceId:
-    return (await acme.source()).id
-
-
 def a_page(marker: str, *, paragraphs: int = 3) -> str:
     lines = [f"# The {marker} gateway\n"]
     lines += [f"Paragraph {n} says that the {marker} gateway drains before it restarts.\n" for n in range(paragraphs)]

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -45,11 +45,6 @@ async def acme(quiet: Stand) -> SomeTenant:
     async with connected(quiet.endpoint.superuser_url) as connection:
         await connection.execute("truncate jobs, job_turns")
     return await a_tenant(quiet.app, "Acme")
-
-
-@pytest.fixture
-async def source(acme: SomeTenant) -> SourceId:
-    return (await acme.source()).id
 
 
 @asynccontextmanager
@@ -390,6 +385,52 @@ async def test_a_worker_that_is_stopped_finishes_what_it_has_and_takes_nothing_n
     assert len(work.parser.keys) == 3
     await drained(quiet)
     assert_whole(await tally(quiet, acme.id), documents=5)
+
+
+async def test_a_newcomer_does_not_wait_behind_the_large_documents_of_others(
+    quiet: Stand, acme: SomeTenant, source: SourceId
+) -> None:
+    newcomer = await a_tenant(quiet.app, "Newcomer")
+    corner = (await newcomer.source()).id
+    go_on = asyncio.Event()
+
+    async def wait(key: str) -> None:
+        if key != "small.md":
+            await go_on.wait()
+
+    work = recorded(quiet, wait)
+    for number in range(5):
+        await delivered(acme, source, f"{number}.md", f"# Page {number}")
+    async with running(work.worker):
+        await until(lambda: len(work.parser.keys) == 3)
+        await delivered(newcomer, corner, "small.md", "# A page")
+        await until_ready(newcomer, corner, 1)
+        assert len(work.parser.keys) == 4
+        go_on.set()
+        await until_ready(acme, source, 5)
+
+
+async def test_a_worker_survives_what_it_does_not_expect(quiet: Stand, acme: SomeTenant, source: SourceId) -> None:
+    worker = Worker(StumblingDesk(quiet.database), tasks(quiet.parts, quiet.parser), concurrency=3, lease=30)
+    async with running(worker):
+        await delivered(acme, source, "a.md", "# A page")
+        await until_ready(acme, source, 1)
+
+
+class StumblingDesk(Desk):
+    """Its first claim fails in a way that nobody foresaw."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._stumbled = False
+
+    async def claim(
+        self, kinds: Sequence[JobKind], *, lease: float, most: int, passed_over: Collection[TenantId] = ()
+    ) -> list[Claim]:
+        if not self._stumbled:
+            self._stumbled = True
+            raise RuntimeError("nobody foresaw this")
+        return await super().claim(kinds, lease=lease, most=most, passed_over=passed_over)
 
 
 async def test_what_is_asked_for_again_while_it_runs_runs_once_more(quiet: Stand, acme: SomeTenant) -> None:

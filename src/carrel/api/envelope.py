@@ -68,7 +68,7 @@ class Envelope:
             await self._app(scope, receive, send)
         except ClientDisconnect:
             told.status = _CLIENT_LEFT
-        except Exception:
+        except Exception:  # whatever it was, the caller gets a problem and the server stays up
             log.exception("http.failed")
             if not told.status:
                 await answer(internal())(scope, receive, send)

@@ -99,7 +99,7 @@ async def _frames(first: Event, events: AsyncIterator[Event]) -> AsyncIterator[b
             yield _event(event)
     except Refusal as refusal:
         yield _failed(problem_of(refusal))
-    except Exception:
+    except Exception:  # a stream that just stopped would look like a whole answer
         log.exception("http.failed")
         yield _failed(internal())
 

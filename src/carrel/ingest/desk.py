@@ -1,7 +1,7 @@
 """The desk where work is taken and given back: claims, heartbeats, and what becomes of a job that failed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -9,6 +9,7 @@ import structlog
 
 from carrel.domain.access import for_machine
 from carrel.domain.errors import Refusal
+from carrel.domain.ids import TenantId
 from carrel.domain.jobs import MOST_ATTEMPTS, Claim, JobKind, delay_before
 from carrel.domain.library import Failure, Stage
 from carrel.ingest.pipeline import Work
@@ -42,10 +43,12 @@ class Desk:
         """Whether a worker lives, in any process on any machine."""
         return await self._database.listened(jobs.CHANNEL)
 
-    async def claim(self, kinds: Sequence[JobKind], *, lease: float, most: int) -> list[Claim]:
+    async def claim(
+        self, kinds: Sequence[JobKind], *, lease: float, most: int, passed_over: Collection[TenantId] = ()
+    ) -> list[Claim]:
         """Raises Unavailable."""
         async with self._database.transaction(for_machine()) as tx:
-            return await jobs.claim(tx, kinds, lease=lease, most=most)
+            return await jobs.claim(tx, kinds, lease=lease, most=most, passed_over=passed_over)
 
     async def backlog(self) -> Backlog:
         """Raises Unavailable."""

@@ -46,7 +46,7 @@ end
 $$;
 
 -- owner: jobs
-create or replace function claim_jobs(job_kinds text[], lease interval, most integer)
+create or replace function claim_jobs(job_kinds text[], lease interval, most integer, passed_over uuid[])
 returns table (tenant_id uuid, id uuid, kind text, subject_id uuid, owner_id uuid, attempts integer, lease_epoch bigint,
                orphaned boolean)
 language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
@@ -55,6 +55,7 @@ begin
     with next as (
         select j.tenant_id, j.id, j.leased_until is not null as orphaned from jobs j
         where j.kind = any (job_kinds) and j.due_at <= now() and (j.leased_until is null or j.leased_until < now())
+          and j.tenant_id <> all (passed_over)
         order by j.turn, j.created_at limit most
         for update skip locked
     )

@@ -4,7 +4,7 @@ Claiming crosses tenants and is a definer function; everything after the claim h
 behind the fence `lease_epoch`: whoever lost the lease writes nothing more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -20,7 +20,7 @@ _BYTES_PER_COST: Final = 16_384
 _MOST_COST: Final = 4_096
 
 _ENQUEUE = Statement("select enqueue_job(:id, :kind, :subject, :owner, :delay, :cost)")
-_CLAIM = Statement("select * from claim_jobs(:kinds, :lease, :most)")
+_CLAIM = Statement("select * from claim_jobs(:kinds, :lease, :most, :passed_over)")
 _HOLD = Statement("""
     select 1 from jobs where tenant_id = :tenant and id = :id and lease_epoch = :epoch for update
 """)
@@ -79,9 +79,13 @@ async def enqueue(
     )
 
 
-async def claim(tx: Transaction, kinds: Sequence[JobKind], *, lease: float, most: int) -> list[Claim]:
-    """Due jobs in turn, each leased for `lease` seconds of the database's clock."""
-    rows = await tx.rows(_CLAIM, kinds=list(kinds), lease=timedelta(seconds=lease), most=most)
+async def claim(
+    tx: Transaction, kinds: Sequence[JobKind], *, lease: float, most: int, passed_over: Collection[TenantId] = ()
+) -> list[Claim]:
+    """Due jobs in turn, none of the tenants passed over, each leased for `lease` seconds of the database's clock."""
+    rows = await tx.rows(
+        _CLAIM, kinds=list(kinds), lease=timedelta(seconds=lease), most=most, passed_over=list(passed_over)
+    )
     return [
         Claim(
             tenant=TenantId(row["tenant_id"]),

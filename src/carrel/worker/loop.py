@@ -1,13 +1,14 @@
 """The worker: claims jobs in turn, does them, keeps their leases alive, and survives whatever one of them does."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 
 import structlog
 
 from carrel.domain.access import for_job
 from carrel.domain.errors import Refusal, Unavailable
+from carrel.domain.ids import TenantId
 from carrel.domain.jobs import Claim, JobKind
 from carrel.ingest.desk import Desk, LeaseLost
 from carrel.ingest.pipeline import Work
@@ -24,7 +25,10 @@ _HARMLESS: Final = 2  # attempts: a crash or two may be somebody else's doing
 
 
 class Worker:
-    """`concurrency` jobs at a time; a job that is silent for `lease` seconds is another worker's."""
+    """`concurrency` jobs at a time; a job that is silent for `lease` seconds is another worker's.
+
+    One place more is for a newcomer: a tenant that has no job in hand need not wait for the large documents of others.
+    """
 
     def __init__(self, desk: Desk, tasks: Mapping[JobKind, Task], *, concurrency: int, lease: float) -> None:
         self._desk = desk
@@ -32,7 +36,7 @@ class Worker:
         self._concurrency = concurrency
         self._lease = lease
         self._wake = asyncio.Event()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], TenantId] = {}
         self._floor = Floor()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -43,6 +47,9 @@ class Worker:
                     await self._until(stop, lost)
             except Unavailable as problem:
                 log.warning("worker.waits", problem=problem.detail)
+                await _first(stop, seconds=_REST)
+            except Exception:  # a worker that ended in silence would let every document wait for ever
+                log.exception("worker.stumbled")
                 await _first(stop, seconds=_REST)
         await self._finish()
 
@@ -60,17 +67,21 @@ class Worker:
 
     async def _claim(self) -> int:
         free = self._concurrency - len(self._running)
-        if free <= 0:
-            return 0
-        claims = await self._desk.claim(list(self._tasks), lease=self._lease, most=free)
-        for claim in claims:
-            task = asyncio.create_task(self._guarded(claim))
-            self._running.add(task)
-            task.add_done_callback(self._done)
+        claims = await self._take(free) if free > 0 else []
+        if 0 <= free == len(claims):
+            claims += await self._take(1, passed_over=set(self._running.values()))
         return len(claims)
 
+    async def _take(self, most: int, passed_over: Collection[TenantId] = ()) -> list[Claim]:
+        claims = await self._desk.claim(list(self._tasks), lease=self._lease, most=most, passed_over=passed_over)
+        for claim in claims:
+            task = asyncio.create_task(self._guarded(claim))
+            self._running[task] = claim.tenant
+            task.add_done_callback(self._done)
+        return claims
+
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+        del self._running[task]
         self._wake.set()
 
     async def _finish(self) -> None:
