@@ -48,7 +48,7 @@ class Shell:
         return Said(done.returncode, done.stdout, done.stderr)
 
     def begin(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
-        """A command that goes on; its stdout and stderr are pipes."""
+        """A command that goes on; its stdout and stderr are pipes. It hears Ctrl-C also where the tests do not."""
         return subprocess.Popen(
             [*CARREL, *arguments],
             env=self._variables(settings),
@@ -57,6 +57,7 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one call, and no lock
         )
 
     def _variables(self, settings: Mapping[str, str]) -> dict[str, str]:

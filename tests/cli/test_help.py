@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from typer.testing import CliRunner
 from carrel.cli.__main__ import app
 
 EXPECTED = {
-    "serve", "work", "migrate", "demo", "ingest", "search", "ask", "doctor", "formats",
+    "serve", "work", "migrate", "demo", "ingest", "search", "ask", "eval", "doctor", "formats",
     "tenants create", "tenants list", "keys create", "keys list", "keys revoke",
     "sources create", "sources list", "bots create", "bots list", "models install", "models list",
 }  # fmt: skip
@@ -53,11 +52,13 @@ def test_help_and_version_load_nothing_that_is_slow() -> None:
 
 
 def test_the_version_is_there_at_once() -> None:
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        said = subprocess.check_output([sys.executable, "-P", "-m", "carrel.cli", "--version"], text=True)
-        times.append(time.perf_counter() - began)
-        assert said.startswith("carrel ")
+    """Against the start of Python with what every command line needs: the machine may be busy."""
+    least = cpu_of("-c", "import typer, rich.console")
+    assert cpu_of("-P", "-m", "carrel.cli", "--version") < 3 * least
 
-    assert min(times) < 0.6  # twice the promise: other tests run beside this one
+
+def cpu_of(*arguments: str) -> float:
+    """Seconds of processor time, the best of three."""
+    code = "import resource, subprocess, sys; subprocess.check_output([sys.executable, *sys.argv[1:]]);"
+    code += "used = resource.getrusage(resource.RUSAGE_CHILDREN); print(used.ru_utime + used.ru_stime)"
+    return min(float(subprocess.check_output([sys.executable, "-c", code, *arguments])) for _ in range(3))

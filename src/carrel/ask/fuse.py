@@ -3,9 +3,8 @@
 The convex combination of Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval" (2023).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 from carrel.domain.answers import Hit
 from carrel.domain.ids import ChunkId
@@ -13,8 +12,7 @@ from carrel.domain.ids import ChunkId
 DENSE_SHARE: Final = 0.6
 
 
-@dataclass(frozen=True, slots=True)
-class Fused:
+class Fused(NamedTuple):
     """A candidate: its combined score (0 to 1), and what each leg said; None where a leg did not return it."""
 
     chunk: ChunkId
@@ -29,16 +27,14 @@ def fuse(dense: Sequence[Hit], lexical: Sequence[Hit], *, dense_share: float = D
     What the dense leg did not return is at most as near as the farthest that it did; what the lexical leg did not
     return holds none of the words, or hardly any.
     """
-    by_dense = {hit.chunk: hit.score for hit in dense}
-    by_words = {hit.chunk: hit.score for hit in lexical}
+    by_dense, by_words = dict(dense), dict(lexical)
     share = dense_share if by_dense and by_words else float(bool(by_dense))
-    farthest = min(by_dense.values(), default=0.0)
-    nearest, highest = max(by_dense.values(), default=0.0), max(by_words.values(), default=0.0)
+    near, farthest = _scale(by_dense, share), min(by_dense.values(), default=0.0)
+    wordy = _scale(by_words, 1 - share)
     fused = [
         Fused(
             chunk,
-            share * _scaled(by_dense.get(chunk, farthest), nearest)
-            + (1 - share) * _scaled(by_words.get(chunk, 0.0), highest),
+            near * max(by_dense.get(chunk, farthest), 0.0) + wordy * max(by_words.get(chunk, 0.0), 0.0),
             by_dense.get(chunk),
             by_words.get(chunk),
         )
@@ -47,6 +43,10 @@ def fuse(dense: Sequence[Hit], lexical: Sequence[Hit], *, dense_share: float = D
     return sorted(fused, key=lambda found: (-found.score, found.chunk))
 
 
-def _scaled(score: float, highest: float) -> float:
-    """Both legs' scores have a practical minimum of 0: unrelated texts have a cosine near it, BM25 is never below."""
-    return max(score, 0.0) / highest if highest > 0 else 0.0
+def _scale(scores: Mapping[ChunkId, float], share: float) -> float:
+    """What a leg's score is multiplied by: its best is worth the leg's share, 0 is worth nothing.
+
+    Both legs' scores have a practical minimum of 0: unrelated texts have a cosine near it, BM25 is never below.
+    """
+    highest = max(scores.values(), default=0.0)
+    return share / highest if highest > 0 else 0.0

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from carrel.domain.ids import BotId, ChatId, ChunkId, DocumentId, MessageId, SourceId, TenantId, VersionId
 from carrel.domain.library import AttributeValue
@@ -22,9 +23,8 @@ Versions = frozenset[VersionId] | None
 Filters = Mapping[str, tuple[AttributeValue, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """What an index returns: an id and a score, never text."""
+class Hit(NamedTuple):
+    """What an index returns: an id and a score, never text. A tuple: each search makes hundreds."""
 
     chunk: ChunkId
     score: float
