@@ -20,16 +20,24 @@ class Leave:
 
 
 async def authorize(
-    database: Database, principal: Principal, permission: Permission, wish: Wish, *, tenant_names: tuple[str, ...] = ()
+    database: Database,
+    principal: Principal,
+    permission: Permission,
+    wish: Wish,
+    *,
+    tenant_names: tuple[str, ...] | None = None,
 ) -> Leave:
-    """Raises Denied, NotFound for a bot, source or tenant that the principal may not see."""
+    """Without tenant names it is the principal's own; a list of tenants or sources that names nothing grants nothing.
+
+    Raises Denied, NotFound for a bot, source or tenant that the principal may not see.
+    """
     grant = enter(principal, permission)
     async with database.transaction(grant) as tx:
-        await _demand_tenants(tx, tenant_names)
+        await _demand_tenants(tx, tenant_names or ())
         found = await sources.readable(tx, wish)
         generation = await generations.live(tx)
         instructions = (await bots.get(tx, wish.bot)).instructions if wish.bot else ""
-    return Leave(read_scope(grant, found), generation, instructions)
+    return Leave(read_scope(grant, found if tenant_names != () else ()), generation, instructions)
 
 
 async def _demand_tenants(tx: Transaction, names: tuple[str, ...]) -> None:

@@ -5,22 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from carrel.ask.confidence import Features, stored
 from carrel.ask.question import Question
 from carrel.ask.retrieve import Retrieved
 from carrel.domain.answers import Passage
 from carrel.ports.lexical import Analyzer
 
-ENOUGH: Final = 0.5
-_BESIDE: Final = 0.35
 _MOST_EVIDENCE: Final = 6
 _NEAREST: Final = 3
-
-# A logistic curve, fitted to questions whose answers are known. How often it is right is measured, not promised.
-_BIAS: Final = -4.0
-_COSINE: Final = 3.4
-_COVERAGE: Final = 4.5
-_UNSEEN: Final = -1.8
-_UNKNOWN_NAME: Final = -2.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +48,39 @@ class _Word:
         return sum(part in stems for part in self.parts) / len(self.parts) if self.parts else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What is seen before it is judged: the features of each passage, and the words that none of them holds."""
+
+    features: tuple[Features, ...]
+    missing: tuple[str, ...]
+
+
 def assess(analyzer: Analyzer, question: Question, retrieved: Retrieved) -> Assessment:
-    """How likely each passage holds what was asked for, 0 to 1.
+    """How likely each passage holds what was asked for, 0 to 1, by the curve that Carrel was delivered with."""
+    seen, curve = observe(analyzer, question, retrieved), stored()
+    passages = tuple(
+        replace(passage, confidence=curve.confidence(features))
+        for passage, features in zip(retrieved.passages, seen.features, strict=True)
+    )
+    return Assessment(passages, seen.missing)
+
+
+def observe(analyzer: Analyzer, question: Question, retrieved: Retrieved) -> Observation:
+    """The features that `confidence.FEATURES` names, for each passage.
 
     Only passages of the scope are looked at, never the tenant's statistics: whether a word stands in a source outside
     the scope must not show, and what was ingested a moment ago counts at once.
     """
-    held = [_stems(analyzer, passage) for passage in retrieved.passages]
+    held = _held(analyzer, question, retrieved.passages)
     words = _words(question, held)
     unseen = [word for word in words if all(word.share_in(stems) < 1 for stems in held)]
-    about = _about(question, words, unseen)
-    passages = tuple(
-        replace(passage, confidence=_confidence(about, passage, _coverage(words, stems)))
+    share, name = _share(words, unseen), float(any(_is_name(question, word) for word in unseen))
+    features = tuple(
+        (passage.dense or 0.0, _coverage(words, stems), share, name)
         for passage, stems in zip(retrieved.passages, held, strict=True)
     )
-    return Assessment(passages, tuple(word.surface for word in unseen))
+    return Observation(features, tuple(word.surface for word in unseen))
 
 
 def _words(question: Question, held: Sequence[frozenset[str]]) -> list[_Word]:
@@ -89,26 +99,21 @@ def _words(question: Question, held: Sequence[frozenset[str]]) -> list[_Word]:
 
 def judge(assessment: Assessment) -> Verdict:
     """One passage must be good enough by itself; then others that come near it may be cited too."""
+    curve = stored()
     best = max((passage.confidence for passage in assessment.passages), default=0.0)
-    least = _BESIDE if best >= ENOUGH else 1.0
+    least = curve.beside if best >= curve.enough else math.inf
     evidence = tuple(passage for passage in assessment.passages if passage.confidence >= least)
     return Verdict(evidence[:_MOST_EVIDENCE], assessment.passages[:_NEAREST], assessment.missing)
 
 
-def _about(question: Question, words: Sequence[_Word], unseen: Sequence[_Word]) -> float:
-    """What the question itself says against any answer: words, and above all names, that no passage holds."""
+def _share(words: Sequence[_Word], some: Sequence[_Word]) -> float:
+    """The part of the question's weight that lies on some of its words, 0 to 1."""
     whole = sum(word.weight for word in words)
-    share = sum(word.weight for word in unseen) / whole if whole else 0.0
-    return _BIAS + _UNSEEN * share + _UNKNOWN_NAME * any(_is_name(question, word) for word in unseen)
+    return sum(word.weight for word in some) / whole if whole else 0.0
 
 
 def _is_name(question: Question, word: _Word) -> bool:
     return word.surface[:1].isupper() and not question.text.startswith(word.surface)
-
-
-def _confidence(about: float, passage: Passage, coverage: float) -> float:
-    weight = about + _COSINE * (passage.dense or 0.0) + _COVERAGE * coverage
-    return 1 / (1 + math.exp(-weight))
 
 
 def _coverage(words: Sequence[_Word], stems: frozenset[str]) -> float:
@@ -117,6 +122,8 @@ def _coverage(words: Sequence[_Word], stems: frozenset[str]) -> float:
     return sum(word.weight * word.share_in(stems) for word in words) / whole if whole else 0.0
 
 
-def _stems(analyzer: Analyzer, passage: Passage) -> frozenset[str]:
-    """Of the passage with its title, headings and file name."""
-    return frozenset(analyzer.stems(" ".join((passage.title, *passage.heading_path, passage.key, passage.text))))
+def _held(analyzer: Analyzer, question: Question, passages: Sequence[Passage]) -> list[frozenset[str]]:
+    """Which of the question's terms stand in each passage with its title, headings and file name."""
+    wanted = frozenset(term.stem for term in question.terms)
+    texts = [" ".join((passage.title, *passage.heading_path, passage.key, passage.text)) for passage in passages]
+    return analyzer.held(wanted, texts)

@@ -11,7 +11,7 @@ from carrel.ask.answer import Answerer, Delta, Finished
 from carrel.ask.authorize import Leave, authorize
 from carrel.ask.judge import assess, judge
 from carrel.ask.question import MOST_HITS, Asker, Question, judged, judged_filters
-from carrel.ask.retrieve import Need, Retrieved, Retriever
+from carrel.ask.retrieve import BOTH, Leg, Need, Retrieved, Retriever
 from carrel.domain.access import Permission, Principal
 from carrel.domain.answers import Answer, Filters, Passage, Remembered, Wish
 from carrel.domain.errors import Denied, Invalid
@@ -31,9 +31,10 @@ class SearchWish:
     query: str
     bot: BotId | None = None
     sources: frozenset[SourceId] | None = None
-    tenants: tuple[str, ...] = ()
+    tenants: tuple[str, ...] | None = None
     limit: int = 10
     filters: Mapping[str, object] = field(default_factory=dict)
+    legs: frozenset[Leg] = BOTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the answer will rest on, before a word of it is written."""
+    """What the answer will rest on, before a word of it is written.
+
+    `confidence` is the best passage's of all that were looked at. Without `is_enough` the answer will be a refusal.
+    """
 
     passages: tuple[Passage, ...]
+    confidence: float = 0.0
+    is_enough: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ class Asking:
         query, filters, limit = _judged(wish)
         leave = await authorize(self._database, principal, Permission.SEARCH, _wish(wish), tenant_names=wish.tenants)
         question = await self._asker.understand(query)
-        retrieved = await self._retrieve(leave, question, limit=max(limit, _BASIS), filters=filters)
+        retrieved = await self._retrieve(leave, question, limit=max(limit, _BASIS), filters=filters, legs=wish.legs)
         hits = assess(self._analyzer, question, retrieved).passages[:limit]
         return Found(hits, (time.perf_counter() - started) * 1000, retrieved.dropped, retrieved.alarms)
 
@@ -120,8 +126,10 @@ class Asking:
                 await idempotency.begin(tx, memo)
         question = await self._asker.understand(allowed.asked.question)
         retrieved = await self._retrieve(allowed.leave, question, limit=_DEPTH, filters={})
-        verdict = judge(assess(self._analyzer, question, retrieved))
-        yield Evidence(verdict.evidence or verdict.nearest)
+        assessment = assess(self._analyzer, question, retrieved)
+        verdict = judge(assessment)
+        best = max((passage.confidence for passage in assessment.passages), default=0.0)
+        yield Evidence(verdict.evidence or verdict.nearest, best, is_enough=bool(verdict.evidence))
         writing = self._answerer.answer(allowed.asked.question, allowed.leave.instructions, verdict)
         async with aclosing(writing) as steps:
             async for step in steps:
@@ -137,11 +145,14 @@ class Asking:
             await idempotency.keep(tx, memo, remembered)
         return remembered
 
-    async def _retrieve(self, leave: Leave, question: Question, *, limit: int, filters: Filters) -> Retrieved:
+    async def _retrieve(
+        self, leave: Leave, question: Question, *, limit: int, filters: Filters, legs: frozenset[Leg] = BOTH
+    ) -> Retrieved:
         if leave.generation is None:
             return Retrieved((), (), 0.0)
         self._asker.demand_same(leave.generation)
-        return await self._retriever.retrieve(leave.scope, Need(question, leave.generation.id, limit, filters))
+        need = Need(question, leave.generation.id, limit, filters, legs=legs)
+        return await self._retriever.retrieve(leave.scope, need)
 
 
 def _under(leave: Leave, memo: Memo[Remembered]) -> Memo[Remembered]:

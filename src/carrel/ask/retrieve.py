@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from math import isnan
 from typing import Final
 
@@ -27,6 +28,16 @@ _PASSES: Final = 4
 _SPARE: Final = 12
 
 
+class Leg(StrEnum):
+    """One of the two ways to search."""
+
+    DENSE = "dense"
+    LEXICAL = "lexical"
+
+
+BOTH: Final = frozenset(Leg)
+
+
 @dataclass(frozen=True, slots=True)
 class Retrieved:
     """Passages best first, none twice, and what the lexical index knows of the question's terms."""
@@ -40,20 +51,21 @@ class Retrieved:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one retrieval must bring."""
+    """What one retrieval must bring. A leg that is not named is not asked, and has no say."""
 
     question: Question
     generation: GenerationId
     limit: int
     filters: Filters
     versions: Versions = None
+    legs: frozenset[Leg] = BOTH
 
 
 @dataclass(frozen=True, slots=True)
 class _Pass:
     """One look at both indexes, and what the database let through of it."""
 
-    passages: list[Passage]
+    found: list[Fused]
     loaded: Loaded
     matches: Matches
     exhausted: bool
@@ -110,22 +122,29 @@ class Retriever:
         return len(unknown)
 
     async def _legs(self, grant: TenantGrant, need: Need, depth: int) -> tuple[Sequence[Hit], Matches]:
-        sources = grant.sources or frozenset()
         try:
             async with asyncio.TaskGroup() as group:
-                dense = group.create_task(
-                    self._vectors.of(grant).nearest(
-                        need.question.vector, sources=sources, limit=depth, versions=need.versions
-                    )
-                )
-                words = group.create_task(
-                    self._words.of(grant).matching(
-                        need.question.terms, sources=sources, limit=depth, versions=need.versions
-                    )
-                )
+                dense = group.create_task(self._nearest(grant, need, depth))
+                words = group.create_task(self._matching(grant, need, depth))
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from None
         return dense.result(), words.result()
+
+    async def _nearest(self, grant: TenantGrant, need: Need, depth: int) -> Sequence[Hit]:
+        if Leg.DENSE not in need.legs:
+            return ()
+        sources = grant.sources or frozenset()
+        return await self._vectors.of(grant).nearest(
+            need.question.vector, sources=sources, limit=depth, versions=need.versions
+        )
+
+    async def _matching(self, grant: TenantGrant, need: Need, depth: int) -> Matches:
+        if Leg.LEXICAL not in need.legs:
+            return Matches([], (), 0.0)
+        sources = grant.sources or frozenset()
+        return await self._words.of(grant).matching(
+            need.question.terms, sources=sources, limit=depth, versions=need.versions
+        )
 
     async def _load_enough(self, grant: TenantGrant, need: Need, fused: Sequence[Fused]) -> Loaded:
         """Mostly the best few are enough. If not, all are loaded anew: one statement sees one state of a document."""
@@ -143,7 +162,11 @@ class Retriever:
 
 def _believable(hits: Sequence[Hit], least: float, most: float) -> list[Hit]:
     """An index that does not keep to its scale must not push others out of the ranking, nor break the arithmetic."""
-    return [Hit(hit.chunk, least if isnan(hit.score) else min(max(hit.score, least), most)) for hit in hits]
+    return [hit if least <= hit.score <= most else Hit(hit.chunk, _clamped(hit.score, least, most)) for hit in hits]
+
+
+def _clamped(score: float, least: float, most: float) -> float:
+    return least if isnan(score) else min(max(score, least), most)
 
 
 def _wants_more(last: _Pass, limit: int, looks: int) -> bool:
@@ -155,22 +178,26 @@ def _wants_more(last: _Pass, limit: int, looks: int) -> bool:
 
 
 def _is_full(last: _Pass, limit: int) -> bool:
-    return len(last.passages) >= limit
+    return len(last.found) >= limit
 
 
-def _distinct(fused: Sequence[Fused], loaded: Loaded) -> list[Passage]:
-    """Passages in order of score; of twins (equal text) only the best."""
-    kept: dict[bytes, Passage] = {}
+def _distinct(fused: Sequence[Fused], loaded: Loaded) -> list[Fused]:
+    """What may be shown, in order of score; of twins (equal text) only the best."""
+    kept: dict[bytes, Fused] = {}
     for found in fused:
         passage = loaded.passages.get(found.chunk)
-        if passage is not None and passage.twin_of not in kept:
-            kept[passage.twin_of] = replace(passage, score=found.score, dense=found.dense, lexical=found.lexical)
+        if passage is not None:
+            kept.setdefault(passage.twin_of, found)
     return list(kept.values())
+
+
+def _scored(found: Fused, loaded: Loaded) -> Passage:
+    return replace(loaded.passages[found.chunk], score=found.score, dense=found.dense, lexical=found.lexical)
 
 
 def _retrieved(last: _Pass, limit: int, *, alarms: int) -> Retrieved:
     return Retrieved(
-        passages=tuple(last.passages[:limit]),
+        passages=tuple(_scored(found, last.loaded) for found in last.found[:limit]),
         terms=last.matches.terms,
         highest=last.matches.highest,
         dropped=len(last.loaded.stale) + len(last.loaded.unknown),

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from carrel.cli import ask, bots, demonstrate, doctor, formats, ingest, keys, migrate, models, serve, sources, tenants
+from carrel.cli import (
+    ask,
+    bots,
+    demonstrate,
+    doctor,
+    evaluate,
+    formats,
+    ingest,
+    keys,
+    migrate,
+    models,
+    serve,
+    sources,
+    tenants,
+)
 from carrel.cli.terminal import INTERRUPTED, REFUSED, USAGE, say_json, say_refusal
 from carrel.domain.errors import Refusal
 
@@ -18,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Begin with: carrel demo     |     Every command has --help with an example, and --json.",
 )
-for part in (serve, migrate, demonstrate, ingest, ask, doctor, formats):
+for part in (serve, migrate, demonstrate, ingest, ask, evaluate, doctor, formats):
     app.add_typer(part.app)
 for name, family in (("tenants", tenants), ("keys", keys), ("sources", sources), ("bots", bots), ("models", models)):
     app.add_typer(family.app, name=name)

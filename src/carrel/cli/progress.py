@@ -36,3 +36,12 @@ def following(total: int, title: str = "Ingesting") -> Iterator[Callable[[Landin
             progress.update(task, advance=1, failed=failed)
 
         yield landed
+
+
+@contextmanager
+def counting(total: int, title: str) -> Iterator[Callable[[], None]]:
+    """Call what it gives once for each thing that is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
+    with Progress(*columns, console=err()) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda: progress.update(task, advance=1)
