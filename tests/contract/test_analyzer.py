@@ -30,6 +30,26 @@ def test_words_are_the_terms_each_once_in_order(text: str) -> None:
     assert all(word.surface in unicodedata.normalize("NFC", text) for word in words)
 
 
+@given(st.lists(st.text(max_size=60), max_size=4), st.text(max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_held_are_the_wanted_stems_among_those_of_each_text(texts: list[str], question: str) -> None:
+    wanted = frozenset(term.stem for term in ANALYZER.words(" ".join([question, *texts[:1]])))
+    assert ANALYZER.held(wanted, texts) == [wanted & frozenset(stems(text)) for text in texts]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Dying skies, lying and tying; early, only, singly, news, innings.",
+        "paymentService PAYMENT_SERVICE the-Service v2.10 E-1042 12:30 x İstanbul Kelvin ßtraße 9f",
+        "Gently generically communicates arsenals universities; why sayings; yields yellow, Youth",
+    ],
+)
+def test_held_knows_every_word_by_its_stem(text: str) -> None:
+    for stem in stems(text):
+        assert ANALYZER.held(frozenset({stem}), ["nothing of it", text])[1] == {stem}
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -27,6 +27,10 @@ class Analyzer(Protocol):
         """Each stem once, in order, with the word that it came from: what a question asks for."""
         ...
 
+    def held(self, wanted: frozenset[str], texts: Sequence[str]) -> list[frozenset[str]]:
+        """For each text, which of the wanted stems are among its `stems`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LexicalEntry:

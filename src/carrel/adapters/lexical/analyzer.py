@@ -1,7 +1,7 @@
 """Text as the lexical index sees it: Unicode words, identifiers split, English stems (Snowball)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 from unicodedata import normalize
 
@@ -14,6 +14,7 @@ _PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
 _JOINTS: Final = re.compile(r"[_.\-/:@]")
 _APOSTROPHE: Final = re.compile(r"['\u2019].*$")
 _LONGEST: Final = 64
+_NONE: Final[frozenset[str]] = frozenset()
 
 STOP_WORDS: Final = frozenset(
     """
@@ -51,6 +52,35 @@ class EnglishAnalyzer:
             for stem in self._stemmer.stemWords(list(_words(surface))):
                 found.setdefault(stem, Term(stem, surface))
         return list(found.values())
+
+    def held(self, wanted: frozenset[str], texts: Sequence[str]) -> list[frozenset[str]]:
+        """Each distinct word is stemmed once for all texts, and only if it may become a stem that is wanted."""
+        surfaces = [set(_surfaces(text)) for text in texts]
+        heads = _heads(wanted)
+        likely = [one for one in set().union(*surfaces) if _may_hold(one, heads)]
+        words = [(surface, word) for surface in likely for word in _words(surface)]
+        found: dict[str, frozenset[str]] = {}
+        for (surface, _), stem in zip(words, self._stemmer.stemWords([word for _, word in words]), strict=True):
+            if stem in wanted:
+                found[surface] = found.get(surface, _NONE) | {stem}
+        return [_NONE.union(*(found[one] for one in own & found.keys())) for own in surfaces]
+
+
+def _heads(stems: Iterable[str]) -> tuple[str, ...]:
+    """How a word must begin to become one of the stems: stemming keeps two letters, but makes `die` of `dying`."""
+    heads = {stem[:2] for stem in stems}
+    return tuple(heads | {head[0] + "y" for head in heads if head.endswith("i")})
+
+
+def _may_hold(surface: str, heads: tuple[str, ...]) -> bool:
+    """False is sure and cheap: most words of a text are one English word that begins otherwise."""
+    low = surface.lower()
+    if low.startswith(heads) or not surface.isascii():
+        return True
+    if surface.isalpha() and (surface[1:].islower() or surface.isupper()):
+        return False
+    joined = _JOINTS.sub("", low)
+    return any(head in joined for head in heads)
 
 
 def _surfaces(text: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""Learning the curve of confidence from labelled sets, through the product's own journeys: `make calibrate`."""
