@@ -6,7 +6,7 @@ EVAL_DATA ?= ../shared/data
 HASHED := --require-hashes --only-binary :all: --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check bench eval proof format requirements clean
+.PHONY: help setup demo serve test check bench eval calibrate proof format requirements clean
 
 help:  ## List these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 22
@@ -44,6 +44,9 @@ bench: setup  ## Measure speed, memory and growth against the numbers to hold (2
 eval: setup  ## Measure retrieval and refusal on the labelled sets in EVAL_DATA (20 minutes)
 	$(BIN)/python -m bench.evaluation $(EVAL_DATA)
 
+calibrate: setup  ## Learn the curve of confidence anew from the labelled sets in EVAL_DATA (20 minutes)
+	$(BIN)/python -m bench.calibration $(EVAL_DATA) $(CALIBRATE)
+
 proof: setup  ## The long sweeps that try to break it: isolation, kills, evil files, scarcity, soak (80 minutes)
 	CARREL_PROOF=1 $(BIN)/pytest --timeout 5400 -m proof $(PROOF)
 
@@ -61,4 +64,5 @@ requirements: setup  ## Pin the requirements anew, with hashes and without addre
 	$(COMPILE) --no-deps requirements/models.in -o requirements/models.txt
 
 clean:  ## Remove what the commands made
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build *.egg-info src/*.egg-info
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* build *.egg-info src/*.egg-info \
+		bench-results eval-results proof-results

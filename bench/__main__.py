@@ -1,0 +1,83 @@
+"""`python -m bench [ROW …] [--quick]`: runs rows, prints the table, writes it down; exit 1 if a number did not hold."""
+
+import argparse
+import asyncio
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from bench.context import a_bench
+from bench.machine import this_machine
+from bench.report import markdown, write
+from bench.rows import Row
+from bench.served import ONE_THREAD, end_with_parent
+
+ROWS: Final = ("start", "ingest", "search", "tenants", "growth", "neighbour", "crowd")
+RESULTS: Final = Path("bench-results")
+DATA: Final = Path("../shared/data")
+_ENDS: Final = "runs to its end"
+
+
+def main() -> None:
+    given = _arguments()
+    if given.alone:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are stopped and folders removed
+        rows = _run(given.rows[0], given)
+        sys.stdout.write(json.dumps([asdict(row) for row in rows]))
+        return
+    began = time.perf_counter()
+    rows = [row for name in given.rows or ROWS for row in _apart(name, given)]
+    minutes = (time.perf_counter() - began) / 60
+    print(markdown(this_machine(), rows, minutes=minutes, quick=given.quick))
+    write(given.results, this_machine(), rows, minutes=minutes, quick=given.quick)
+    bad = [row.name for row in rows if row.verdict == "missed" and (row.hold == _ENDS or not given.quick)]
+    sys.exit(f"Not held: {', '.join(bad)}." if bad else 0)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "rows", nargs="*", metavar="ROW", choices=[*ROWS, []], help=f"of {', '.join(ROWS)}; all if none"
+    )
+    parser.add_argument("--quick", action="store_true", help="the same code on little data: its numbers hold nothing")
+    parser.add_argument("--data", type=Path, default=DATA, help="the folder of the labelled sets (%(default)s)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the results (%(default)s)")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _apart(name: str, given: argparse.Namespace) -> Sequence[Row]:
+    """In a process of its own, so that no row warms another, and one that breaks breaks alone."""
+    sys.stderr.write(f"{name} …\n")
+    options = ["--data", str(given.data), "--results", str(given.results), *(["--quick"] if given.quick else [])]
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench", name, "--alone", *options],
+        stdout=subprocess.PIPE,
+        check=False,
+        preexec_fn=end_with_parent,
+        env={**os.environ, **ONE_THREAD},
+    )
+    if ended.returncode:
+        return [Row(name, f"broke with code {ended.returncode}", _ENDS, held=False)]
+    return [Row(**row) for row in json.loads(ended.stdout)]
+
+
+def _run(name: str, given: argparse.Namespace) -> list[Row]:
+    module = import_module(f"bench.{name}")
+    with a_bench(given.results.absolute(), given.data.absolute(), quick=given.quick) as bench:
+        found = module.run(bench)
+        rows: list[Row] = asyncio.run(found) if inspect.iscoroutine(found) else found
+    return rows
+
+
+if __name__ == "__main__":
+    main()
