@@ -1,0 +1,175 @@
+"""Who may find what, in plain Python: the rules a second time, without a database, to compare the real answers with."""
+
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+SCOPES: Final = ("search", "ask", "ingest", "manage")
+NEEDED: Final = {"read": None, "operate": None, **{scope: scope for scope in SCOPES}}
+
+_LETTERS: Final = str.maketrans("0123456789", "ghijklmnop")
+_MARKER: Final = re.compile(r"zq[a-p]{12}")
+_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def marker() -> str:
+    """A word that occurs nowhere else in the world: whoever shows it shows the thing that bears it."""
+    return "zq" + uuid.uuid4().hex[:12].translate(_LETTERS)
+
+
+def markers(text: str) -> set[str]:
+    return set(_MARKER.findall(text.lower()))
+
+
+def ids(text: str) -> set[str]:
+    return set(_ID.findall(text.lower()))
+
+
+@dataclass
+class Key:
+    """A credential; the operator's has no tenant. `bots` and `sources` are the limits of a limited one."""
+
+    id: str
+    clear: str
+    name: str
+    tenant: int | None
+    scopes: frozenset[str]
+    bots: frozenset[str] | None = None
+    sources: frozenset[str] | None = None
+    revoked: bool = False
+    expired: bool = False
+
+    @property
+    def dead(self) -> bool:
+        return self.revoked or self.expired
+
+    @property
+    def limited(self) -> bool:
+        return self.bots is not None or self.sources is not None
+
+
+@dataclass
+class Source:
+    id: str
+    name: str
+    tenant: int
+    owner: str | None
+    gone: bool = False
+
+
+@dataclass
+class Bot:
+    id: str
+    name: str
+    tenant: int
+    sources: set[str]
+    gone: bool = False
+
+
+@dataclass
+class Document:
+    """`words` are those that may be shown now: one when it is settled, more while a new version is on its way."""
+
+    id: str
+    name: str
+    tenant: int
+    source: str
+    words: list[str]
+    gone: bool = False
+
+
+@dataclass
+class Chat:
+    id: str
+    tenant: int
+    owner: str
+
+
+@dataclass
+class Model:
+    """Everything that was ever made, what is gone included: it must stay gone."""
+
+    tenants: list[str]
+    keys: list[Key]
+    sources: list[Source] = field(default_factory=list)
+    bots: list[Bot] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
+    chats: list[Chat] = field(default_factory=list)
+
+    def refused(self, key: Key, needs: str) -> int | None:
+        """The status that a key gets whatever it names. A limited key manages nothing: it sees a part."""
+        if key.dead:
+            return 401
+        if needs == "operate":
+            return None if key.tenant is None else 403
+        if key.tenant is None or (NEEDED[needs] and needs not in key.scopes):
+            return 403
+        return 403 if needs == "manage" and key.limited else None
+
+    def readable(self, key: Key) -> list[Source]:
+        """Its tenant's, not another's private ones, and within its limits: a bot limits to what it was given."""
+        found = [s for s in self.sources if s.tenant == key.tenant and not s.gone and s.owner in {None, key.id}]
+        if key.sources is not None:
+            found = [source for source in found if source.id in key.sources]
+        if key.bots is not None:
+            given = {source for bot in self.bots if bot.id in key.bots and not bot.gone for source in bot.sources}
+            found = [source for source in found if source.id in given]
+        return found
+
+    def readable_ids(self, key: Key) -> set[str]:
+        return {source.id for source in self.readable(key)}
+
+    def seen_bots(self, key: Key) -> list[Bot]:
+        return [
+            bot
+            for bot in self.bots
+            if bot.tenant == key.tenant and not bot.gone and (key.bots is None or bot.id in key.bots)
+        ]
+
+    def seen_documents(self, key: Key) -> list[Document]:
+        return self.documents_in(self.readable_ids(key))
+
+    def documents_in(self, sources: Iterable[str]) -> list[Document]:
+        within = set(sources)
+        return [document for document in self.documents if document.source in within and not document.gone]
+
+    def scope(self, key: Key, *, bot: str | None = None, sources: set[str] | None = None) -> set[str] | None:
+        """The sources that a wish comes to; None is 404."""
+        mine = self.readable_ids(key)
+        if bot is not None:
+            named = next((known for known in self.seen_bots(key) if known.id == bot), None)
+            return None if named is None else mine & named.sources
+        if sources is not None:
+            return sources if sources <= mine else None
+        return mine
+
+    def names_for(self, key: Key) -> set[str]:
+        """Every word that an answer to this key may hold."""
+        if key.dead:
+            return set()
+        documents = self.seen_documents(key)
+        managed = [] if self.refused(key, "manage") else self.keys_of(key.tenant)
+        named: list[Source | Bot | Document | Key] = [
+            *self.readable(key), *self.seen_bots(key), *documents, *managed,
+        ]  # fmt: skip
+        return {thing.name for thing in named} | {word for document in documents for word in document.words}
+
+    def keys_of(self, tenant: int | None) -> list[Key]:
+        return [key for key in self.keys if key.tenant == tenant]
+
+    def foreign_ids(self, tenant: int | None) -> set[str]:
+        """Of everything that other tenants ever had."""
+        things: list[Key | Source | Bot | Document | Chat] = [
+            *self.keys, *self.sources, *self.bots, *self.documents, *self.chats,
+        ]  # fmt: skip
+        others = {name for number, name in enumerate(self.tenants) if number != tenant}
+        return others | {thing.id for thing in things if thing.tenant is not None and thing.tenant != tenant}
+
+    def forget_source(self, source: Source) -> None:
+        source.gone = True
+        for document in self.documents:
+            document.gone = document.gone or document.source == source.id
+        for bot in self.bots:
+            bot.sources.discard(source.id)

@@ -1,0 +1,401 @@
+"""The isolation code with one mistake in it, many times over; each names the test that must see the mistake.
+
+`old` stands exactly once in the file (below `src/carrel`). Where one wall stands behind another, the named test looks
+at the one that falls: a test that sees only both together would let each of them fall unseen.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+WALLS: Final = "tests/store/test_walls.py::"
+FRESH: Final = "tests/store/test_catalogue.py::test_every_wall_of_a_fresh_database_stands"
+BOUND: Final = "tests/store/test_drift.py::test_every_scan_of_a_tenants_table_is_bound_to_the_tenant"
+GRANTS: Final = "tests/house/test_grants.py::"
+HOUSE: Final = "tests/journeys/test_isolation_scenarios.py::"
+LIAR: Final = "tests/journeys/test_isolation_liar.py::"
+AWAY: Final = "tests/api/test_what_is_taken_away.py::"
+TWICE: Final = "tests/api/test_two_walls.py::"
+MACHINE: Final = "tests/proof/test_isolation_machine.py"
+WORD: Final = "tests/store/test_last_word.py::"
+FIRST: Final = "store/migrations/versions/0001_first.py"
+DEFINED: Final = "nullif(current_setting('carrel.tenant', true), '')::uuid"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One mistake: in `file` the text `old` becomes `new`, and `test` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+MUTANTS: Final = (
+    # The first wall: authorization
+    Mutant(
+        "another seal makes a grant",
+        "domain/access.py",
+        "if seal is not _SEAL:",
+        "if seal is None:",
+        f"{GRANTS}test_no_other_seal_makes_a_grant",
+    ),
+    Mutant(
+        "a grant forgets the sources of a limited key",
+        "domain/access.py",
+        "principal.user, principal.only_sources, principal.only_bots",
+        "principal.user, None, principal.only_bots",
+        f"{HOUSE}test_a_key_of_one_source_reads_that_source_only",
+    ),
+    Mutant(
+        "a grant forgets the bots of a limited key",
+        "domain/access.py",
+        "principal.only_sources, principal.only_bots, _SEAL",
+        "principal.only_sources, None, _SEAL",
+        f"{HOUSE}test_a_key_of_one_bot_reads_that_bots_sources_only",
+    ),
+    Mutant(
+        "a scope is wider than its grant",
+        "domain/access.py",
+        "if grant.sources is not None and not wanted <= grant.sources:",
+        "if False:",
+        f"{GRANTS}test_a_scope_is_never_wider_than_its_grant",
+    ),
+    Mutant(
+        "an index searches outside of the grant",
+        "domain/access.py",
+        "return sources if grant.sources is None else sources & grant.sources",
+        "return sources",
+        f"{GRANTS}test_an_index_searches_nothing_outside_of_the_grant",
+    ),
+    Mutant(
+        "a limited key decides on the whole tenant",
+        "domain/access.py",
+        "if grant.sources is not None or grant.bots is not None:",
+        "if False:",
+        f"{HOUSE}test_a_limited_key_cannot_widen_itself",
+    ),
+    Mutant(
+        "any scope gives any permission",
+        "domain/access.py",
+        "return Scope(permission.value) in principal.scopes",
+        "return bool(principal.scopes)",
+        f"{GRANTS}test_each_scope_gives_its_own_permission_only",
+    ),
+    Mutant(
+        "a search for a bot reads every source",
+        "store/sources.py",
+        "    rows = await tx.rows(_READABLE, wanted=wanted, bot=wish.bot)",
+        "    rows = await tx.rows(_READABLE, wanted=wanted, bot=None)",
+        f"{HOUSE}test_1_bot_a_searches_only_its_own_sources",
+    ),
+    Mutant(
+        "a key of one bot asks through another",
+        "store/sources.py",
+        "bot in tx.grant.bots",
+        "bool(bot)",
+        f"{HOUSE}test_a_key_of_one_bot_reads_that_bots_sources_only",
+    ),
+    Mutant(
+        "a key of one bot gets every source from the lookup",
+        "store/functions.sql",
+        "case when k.source_ids is null and k.bot_ids is null then null",
+        "case when k.source_ids is null then null",
+        f"{HOUSE}test_a_key_of_one_bot_reads_that_bots_sources_only",
+    ),
+    Mutant(
+        "a key is limited to sources that nobody looked up",
+        "tenancy/keys.py",
+        "        if wish.sources is not None:",
+        "        if False:",
+        f"{TWICE}test_a_key_is_limited_to_what_its_maker_sees_and_each_id_is_looked_up",
+    ),
+    Mutant(
+        "a bot outside of the key is told from one that is absent",
+        "store/sources.py",
+        "    if not allowed or not await tx.value(_BOT, id=bot):\n        raise NotFound",
+        "    if not allowed:\n        raise Conflict('That is not your bot.')\n"
+        "    if not await tx.value(_BOT, id=bot):\n        raise NotFound",
+        f"{HOUSE}test_a_key_of_one_bot_reads_that_bots_sources_only",
+    ),
+    # Credentials
+    Mutant(
+        "any secret proves a key",
+        "tenancy/principals.py",
+        "if found is None or not key.proves(found.mac, self._pepper):",
+        "if found is None:",
+        "tests/api/test_bad_input.py::test_a_bearer_in_any_case_and_with_a_wrong_secret",
+    ),
+    Mutant(
+        "a revoked key is accepted",
+        "tenancy/principals.py",
+        "if found.revoked:",
+        "if False:",
+        "tests/api/test_bad_input.py::test_a_revoked_key_is_dead_from_the_next_request_on",
+    ),
+    Mutant(
+        "an expired key is accepted",
+        "tenancy/principals.py",
+        "if found.expired:",
+        "if False:",
+        f"{AWAY}test_a_key_whose_time_is_over_is_dead",
+    ),
+    Mutant(
+        "a suspended tenant is served",
+        "tenancy/principals.py",
+        "if not found.active:",
+        "if False:",
+        f"{AWAY}test_keys_of_a_tenant_that_is_not_active_are_dead",
+    ),
+    # The second wall: the index
+    Mutant(
+        "the nearest vectors of every tenant",
+        "store/functions.sql",
+        "where d.tenant_id = tenant and d.generation_id",
+        "where d.generation_id",
+        f"{WALLS}test_searching_with_anothers_ids_gives_nothing",
+    ),
+    Mutant(
+        "the matching words of every tenant",
+        "store/functions.sql",
+        "where l.tenant_id = tenant and l.generation_id",
+        "where l.generation_id",
+        f"{WALLS}test_searching_with_anothers_ids_gives_nothing",
+    ),
+    Mutant(
+        "an index forgets which sources are allowed",
+        "store/functions.sql",
+        "d.generation_id = generation and d.source_id = any (allowed)",
+        "d.generation_id = generation",
+        "tests/contract/test_vectors.py::test_a_source_outside_the_list_does_not_use_up_the_limit",
+    ),
+    Mutant(
+        "statistics are cached without their tenant",
+        "adapters/lexical/postgres.py",
+        "        kept = self._kept.get((tenant, generation))\n",
+        "        tenant = next((one for one, its in self._kept if its == generation), tenant)\n"
+        "        kept = self._kept.get((tenant, generation))\n",
+        "tests/contract/test_lexical.py::test_statistics_are_kept_by_tenant_and_only_while_they_are_true",
+    ),
+    Mutant(
+        "a twin's vector is copied from another tenant",
+        "store/functions.sql",
+        "d.generation_id = generation and d.tenant_id = tenant",
+        "d.generation_id = generation",
+        f"{WALLS}test_anothers_entries_cannot_be_forgotten_copied_overwritten_or_redacted",
+    ),
+    Mutant(
+        "another tenant's answers are redacted",
+        "store/functions.sql",
+        f"where m.tenant_id = {DEFINED} and",
+        "where",
+        f"{WALLS}test_anothers_entries_cannot_be_forgotten_copied_overwritten_or_redacted",
+    ),
+    Mutant(
+        "the names of another tenant's blobs",
+        "store/functions.sql",
+        f"where v.tenant_id = {DEFINED} and",
+        "where",
+        f"{WORD}test_nobody_learns_whether_anothers_blob_is_named",
+    ),
+    # The third wall: PostgreSQL
+    Mutant(
+        "the tenant outlives its transaction",
+        "store/transaction.py",
+        "set_config('carrel.tenant', '{}', true)",
+        "set_config('carrel.tenant', '{}', false)",
+        f"{WALLS}test_a_pooled_connection_remembers_nothing[_commit]",
+    ),
+    Mutant(
+        "a grant's words are sent as they are",
+        "store/transaction.py",
+        "if not all(_PLAIN.fullmatch(value) for value in bindings):",
+        "if False:",
+        f"{WORD}test_a_grant_that_holds_more_than_ids_opens_nothing",
+    ),
+    Mutant(
+        "a caller gives a statement its tenant",
+        "store/transaction.py",
+        'if "tenant" in values:',
+        "if False:",
+        f"{WALLS}test_a_statement_takes_its_tenant_from_the_grant_and_from_nobody_else",
+    ),
+    Mutant(
+        "text is loaded whatever its tenant",
+        "store/chunks.py",
+        "where c.tenant_id = :tenant and c.id = any (:ids)",
+        "where c.id = any (:ids)",
+        f"{BOUND}[store.chunks._LOAD]",
+    ),
+    Mutant(
+        "a source is read whatever its tenant",
+        "store/sources.py",
+        "{_COUNTS} from sources s where s.tenant_id = :tenant and s.id = :id",
+        "{_COUNTS} from sources s where s.id = :id",
+        f"{BOUND}[store.sources._GET]",
+    ),
+    Mutant(
+        "text of a version that is not live is shown",
+        "store/chunks.py",
+        'if row["live"] and',
+        "if",
+        f"{LIAR}test_chunks_that_are_not_live_are_dropped_without_an_alarm",
+    ),
+    Mutant(
+        "text of another generation is shown",
+        "store/chunks.py",
+        " and c.generation_id = :generation as live",
+        " as live",
+        f"{LIAR}test_chunks_of_another_generation_are_dropped",
+    ),
+    Mutant(
+        "text is loaded from sources that were not named",
+        "store/chunks.py",
+        "c.source_id = any (:sources) as allowed",
+        "true as allowed",
+        f"{WORD}test_text_is_loaded_from_the_named_sources_only_however_wide_the_grant_is",
+    ),
+    Mutant(
+        "a policy shows every tenant",
+        FIRST,
+        "using (tenant_id = {TENANT}) with check",
+        "using (true) with check",
+        f"{WALLS}test_a_tenant_sees_rows_of_its_own_only",
+    ),
+    Mutant(
+        "a policy without its check",
+        FIRST,
+        "using (tenant_id = {TENANT}) with check (tenant_id = {TENANT})",
+        "using (tenant_id = {TENANT}) with check (true)",
+        f"{WALLS}test_a_row_cannot_be_written_for_another_tenant",
+    ),
+    Mutant(
+        "a policy for everybody",
+        FIRST,
+        "create policy tenant on {table} to {app} using",
+        "create policy tenant on {table} using",
+        FRESH,
+    ),
+    Mutant(
+        "no policy for what is private",
+        FIRST,
+        "for table in PRIVATE:",
+        "for table in ():",
+        f"{WALLS}test_what_is_private_is_shown_to_its_owner_only",
+    ),
+    Mutant(
+        "no policy for the sources of a grant",
+        FIRST,
+        "for table, column in SOURCE_COLUMN.items():",
+        "for table, column in ():",
+        f"{WALLS}test_a_list_of_sources_shows_these_and_no_other",
+    ),
+    Mutant(
+        "a restrictive policy that permits",
+        FIRST,
+        "create policy owner on {table} as restrictive to",
+        "create policy owner on {table} as permissive to",
+        f"{WALLS}test_a_tenant_sees_rows_of_its_own_only",
+    ),
+    Mutant(
+        "row-level security that is not forced",
+        FIRST,
+        "enable row level security;\\nalter table {name} force row level security",
+        "enable row level security",
+        FRESH,
+    ),
+    Mutant(
+        "index tables that everybody reads",
+        FIRST,
+        "grant select, insert, update, delete on {table} to {index}",
+        "grant select, insert, update, delete on {table} to {index}, public",
+        f"{WALLS}test_index_tables_and_their_partitions_cannot_be_touched",
+    ),
+    Mutant(
+        "a serving role above the policies",
+        "adapters/postgres/bootstrap.sql",
+        "login nosuperuser nobypassrls nocreatedb nocreaterole noinherit",
+        "login nosuperuser bypassrls nocreatedb nocreaterole noinherit",
+        FRESH,
+    ),
+    Mutant(
+        "a mighty serving role is not noticed at the start",
+        "store/catalogue.py",
+        'if role is None or role["mighty"]:',
+        "if role is None:",
+        "tests/store/test_drift.py::test_a_mighty_serving_role_is_found",
+    ),
+    # What is kept
+    Mutant(
+        "a private chunk has no owner",
+        "store/chunks.py",
+        '"owner": version.owner,',
+        '"owner": None,',
+        f"{WALLS}test_what_is_private_is_shown_to_its_owner_only",
+    ),
+    Mutant(
+        "a private source is everybody's",
+        "store/sources.py",
+        "            owner=source.owner,\n",
+        "            owner=None,\n",
+        f"{HOUSE}test_a_private_source_is_its_owners_alone",
+    ),
+    Mutant(
+        "another member's chat goes on",
+        "store/chats.py",
+        "if chat is not None and not await tx.value(_FIND_CHAT, id=chat):",
+        "if False:",
+        f"{HOUSE}test_a_chat_of_another_key_is_not_there",
+    ),
+    Mutant(
+        "one memory of answers for all callers",
+        "api/idempotency.py",
+        "return Memo(self.principal, self.key",
+        "return Memo(UUID(int=0), self.key",
+        "tests/api/test_idempotency.py::test_the_same_key_of_another_caller_is_another_key",
+    ),
+    Mutant(
+        "an answer is repeated whatever may be read now",
+        "ask/pipeline.py",
+        'sha256(memo.hash + "".join(sources).encode()).digest()',
+        "memo.hash",
+        f"{AWAY}test_an_answer_is_not_repeated_to_who_may_not_read_its_source_any_more",
+    ),
+    Mutant(
+        "the door hands a document's bytes to who may not search",
+        "api/routes/documents.py",
+        "async def get_content(principal: MaySearch",
+        "async def get_content(principal: MayRead",
+        f"{TWICE}test_a_route_declares_the_permission_that_the_table_names",
+    ),
+    Mutant(
+        "the journey hands a document's bytes to who may not search",
+        "library/documents.py",
+        "enter(principal, Permission.SEARCH)",
+        "enter(principal, Permission.METADATA)",
+        f"{TWICE}test_the_journey_hands_no_bytes_to_who_may_not_search",
+    ),
+    # What the isolation machine sees by itself
+    Mutant(
+        "the machine: a bot reads every source",
+        "store/sources.py",
+        "    rows = await tx.rows(_READABLE, wanted=wanted, bot=wish.bot)",
+        "    rows = await tx.rows(_READABLE, wanted=wanted, bot=None)",
+        MACHINE,
+    ),
+    Mutant(
+        "the machine: a private source is everybody's",
+        "store/sources.py",
+        "            owner=source.owner,\n",
+        "            owner=None,\n",
+        MACHINE,
+    ),
+    Mutant(
+        "the machine: a limited key reads every source",
+        "domain/access.py",
+        "principal.user, principal.only_sources, principal.only_bots",
+        "principal.user, None, principal.only_bots",
+        MACHINE,
+    ),
+)
