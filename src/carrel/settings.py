@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 _PREFIX: Final = "CARREL_"
@@ -79,9 +79,27 @@ class Parser(_Group):
     )
 
 
+class Layout(_Group):
+    """When a tenant gets index tables of its own."""
+
+    promote_at: int = Field(default=20_000, ge=1, description="Chunks from which on a tenant is dedicated.")
+    demote_below: int = Field(default=12_000, ge=0, description="Chunks below which a tenant is pooled again.")
+
+    @model_validator(mode="after")
+    def _is_a_step(self) -> Self:
+        if self.demote_below >= self.promote_at:
+            raise ValueError("demote_below must be less than promote_at, or tenants would go to and fro")
+        return self
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
     )
 
     home: Path = Field(
@@ -105,6 +123,7 @@ class Settings(BaseSettings):
     blobs: LocalBlobs = LocalBlobs()
     worker: Worker = Worker()
     parser: Parser = Parser()
+    layout: Layout = Layout()
 
     @property
     def folder(self) -> Path:

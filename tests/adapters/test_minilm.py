@@ -27,7 +27,7 @@ from carrel.adapters.embedders.minilm.place import placing
 from carrel.adapters.embedders.minilm.quantize import Int8, watch
 from carrel.adapters.embedders.minilm.session import Session
 from carrel.adapters.embedders.minilm.smooth import Watched, smooth
-from carrel.adapters.embedders.minilm.tokenizer import PIECE, marked
+from carrel.adapters.embedders.minilm.tokenizer import LONGEST, PIECE, marked
 from carrel.adapters.embedders.minilm.weights import Source, find
 from carrel.domain.errors import Invalid, Unavailable, Unreadable
 from carrel.ports.embedder import MOST_TOKENS, Vector
@@ -188,6 +188,18 @@ def test_a_long_text_read_in_pieces_has_the_tokens_of_the_whole(minilm: MiniLM, 
     tokens = minilm.tokenize(text)
     assert list(tokens.ids) == encoding.ids
     np.testing.assert_array_equal(tokens.spans, encoding.offsets)
+
+
+def test_a_word_without_an_end_is_read_in_pieces(minilm: MiniLM) -> None:
+    word = "x" * (10 * PIECE - 1_000)
+
+    tokens = minilm.tokenize(f"before {word} after")
+
+    unknown = tokens.spans[1:-1]
+    assert len(set(tokens.ids[1:-1])) == 1
+    assert (unknown[0, 0], unknown[-1, 1]) == (7, 7 + len(word))
+    np.testing.assert_array_equal(unknown[1:, 0], unknown[:-1, 1])
+    assert (unknown[:, 1] - unknown[:, 0]).max() <= PIECE + LONGEST
 
 
 def test_a_text_of_very_many_tokens_is_refused_before_it_is_read_to_its_end(minilm: MiniLM) -> None:

@@ -71,6 +71,16 @@ async def test_a_tenant_may_be_named_by_slug_or_id(reader: Caller) -> None:
     assert (await reader("POST", "/v1/search", json={"query": "x", "tenants": ["nobody"]})).status_code == 404
 
 
+async def test_a_list_that_names_nothing_reads_nothing(reader: Caller) -> None:
+    nothing: list[dict[str, Any]] = [{"tenants": []}, {"source_ids": []}]
+    for scope in nothing:
+        answer = await reader("POST", "/v1/search", json={"query": QUESTION, **scope})
+        assert (answer.status_code, answer.json()["hits"]) == (200, [])
+    unsaid: list[dict[str, Any]] = [{"tenants": None}, {"source_ids": None}, {}]
+    for scope in unsaid:
+        assert (await reader("POST", "/v1/search", json={"query": QUESTION, **scope})).json()["hits"]
+
+
 async def test_an_answer_cites_its_evidence(reader: Caller) -> None:
     answer = (await reader("POST", "/v1/chat", json={"message": QUESTION})).json()
     assert answer.keys() == {

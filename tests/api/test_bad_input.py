@@ -143,6 +143,19 @@ async def test_a_bad_query_is_422_and_names_the_field(caller: Caller, path: str,
 
 
 @pytest.mark.parametrize(
+    ("path", "body", "choices"),
+    [
+        ("/v1/sources", {"name": "x", "visibility": "public"}, "'tenant' or 'private'"),
+        ("/v1/keys", {"name": "x", "scopes": ["read"]}, "'search', 'ask', 'ingest' or 'manage'"),
+        ("/v1/documents?status=done", None, "'pending', 'processing', 'ready' or 'failed'"),
+    ],
+)
+async def test_a_bad_choice_is_told_the_good_ones(caller: Caller, path: str, body: Any, choices: str) -> None:
+    answer = await caller("POST" if body else "GET", path, json=body)
+    assert answer.json()["errors"][0]["detail"] == f"This must be {choices}."
+
+
+@pytest.mark.parametrize(
     "content",
     [b"{", b"nonsense", b"\xff\xfe", b'{"query": "\xff"}', b"NaN", b'{"query": "\\ud800"}', b"[" * 5000, b"{} {}"],
 )
@@ -257,7 +270,7 @@ async def test_a_revoked_key_is_dead_from_the_next_request_on(owner: Caller) -> 
 async def test_a_method_that_a_path_does_not_take_is_405(owner: Caller) -> None:
     answer = await owner("PUT", "/v1/sources")
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
-    assert answer.headers["Allow"] == "GET, POST"
+    assert answer.headers["Allow"] == "GET, HEAD, POST"
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 

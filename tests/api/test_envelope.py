@@ -167,3 +167,21 @@ def test_an_application_with_an_unguarded_route_does_not_start(make: object) -> 
     router = make()
     with pytest.raises(UnguardedRouteError):
         create_app(nullcontext, routes=[*ROUTES, *router.routes])  # type: ignore[arg-type]
+
+
+async def test_head_is_answered_as_get_is_without_the_content(owner: Caller, nobody: Caller) -> None:
+    document = await owner.put(await owner.source(), "boats.md", "# Boats\n\nBoats float on water.")
+    paths = ["/health/live", "/openapi.json", "/v1/sources", f"/v1/documents/{document['id']}/content"]
+    for path in [*paths, f"/v1/bots/{uuid.uuid4()}"]:
+        whole, head = await owner("GET", path), await owner("HEAD", path)
+        assert (head.status_code, head.content) == (whole.status_code, b"")
+        assert head.headers["Content-Length"] == whole.headers["Content-Length"] == str(len(whole.content))
+        assert head.headers["Content-Type"] == whole.headers["Content-Type"]
+    assert (await nobody("HEAD", "/v1/sources")).status_code == 401
+    refused = await owner("HEAD", "/v1/search")
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
+
+
+async def test_a_line_break_at_the_end_makes_another_path(owner: Caller) -> None:
+    for path in ("/health/live", "/v1/sources", "/openapi.json", f"/v1/sources/{await owner.source()}"):
+        assert (await owner("GET", f"{path}%0A")).status_code == 404

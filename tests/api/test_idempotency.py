@@ -1,6 +1,8 @@
 """`Idempotency-Key`: the same request twice gets the stored answer, other content under the same key is refused."""
 
 import asyncio
+import json
+import re
 import uuid
 from typing import Any
 
@@ -149,6 +151,26 @@ async def test_an_answer_is_repeated_and_no_message_is_added(owner: Caller) -> N
     assert again.json() == first.json()
     other = await owner("POST", "/v1/chat", json={"message": "Do cars float?"}, headers=headers)
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+
+
+async def test_a_stream_is_repeated_and_no_message_is_added(carrel: Stand, owner: Caller) -> None:
+    await owner.put(await owner.source(), "boats.md", "# Boats\n\nBoats float on water.")
+    headers, body = once(), {"message": "Do boats float?", "stream": True}
+    first = await owner("POST", "/v1/chat", json=body, headers=headers)
+    again = await owner("POST", "/v1/chat", json=body, headers=headers)
+    assert first.headers["Content-Type"] == again.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert _events(again.text) == list(dict.fromkeys(_events(first.text))) == ["evidence", "delta", "done"]
+    assert json.loads(again.text.rpartition("data: ")[2]) == json.loads(first.text.rpartition("data: ")[2])
+    whole = await owner("POST", "/v1/chat", json={**body, "stream": False}, headers=headers)
+    assert (whole.status_code, whole.json()["code"]) == (422, "idempotency_mismatch")
+    async with connected(carrel.endpoint.superuser_url) as connection:
+        chat = json.loads(first.text.rpartition("data: ")[2])["chat_id"]
+        assert await connection.fetchval("select count(*) from messages where chat_id = $1", chat) == 1
+
+
+def _events(text: str) -> list[str]:
+    return re.findall(r"^event: (\w+)$", text, re.MULTILINE)
 
 
 async def test_a_stored_answer_does_not_outlive_the_text_that_it_quotes(owner: Caller) -> None:

@@ -20,7 +20,7 @@ async def walk(caller: Caller, path: str, limit: int) -> list[list[dict[str, Any
 
 
 async def fill(owner: Caller, path: str) -> list[str]:
-    source = await owner.source("first")
+    source = await owner.source(f"first of {path}")
     made = []
     for number in range(5):
         match path:
@@ -46,6 +46,19 @@ async def test_pages_hold_every_item_once_newest_first(owner: Caller, path: str)
     assert [identifier for identifier in found if identifier in made] == list(reversed(made))
     (whole,) = await walk(owner, path, 200)
     assert [item["id"] for item in whole] == found
+
+
+async def test_a_cursor_leads_on_in_its_own_list_only(owner: Caller, an_operator: Caller) -> None:
+    paths = ["/v1/sources", "/v1/bots", "/v1/keys", "/v1/documents"]
+    for path in paths:
+        await fill(owner, path)
+    cursors = {path: (await owner("GET", f"{path}?limit=1")).json()["next_cursor"] for path in paths}
+    for path in paths:
+        for taken_from, cursor in cursors.items():
+            answer = await owner("GET", f"{path}?cursor={cursor}")
+            assert answer.status_code == (200 if path == taken_from else 422), answer.text
+        tenants = await an_operator("GET", f"/v1/tenants?cursor={cursors[path]}")
+        assert (tenants.status_code, tenants.json()["code"]) == (422, "invalid_cursor")
 
 
 async def test_tenants_are_listed_for_operators(an_operator: Caller) -> None:

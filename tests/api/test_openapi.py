@@ -97,3 +97,14 @@ async def test_the_page_for_people_lists_every_operation_and_has_no_script(nobod
     assert re.findall(r'(?:href|src)="([^"]*)"', answer.text) == ["/docs/style.css", "/openapi.json"]
     style = await nobody("GET", "/docs/style.css")
     assert style.headers["Content-Type"] == "text/css; charset=utf-8"
+
+
+def test_each_event_of_a_stream_is_described(door: FastAPI) -> None:
+    content = door.openapi()["paths"]["/v1/chat"]["post"]["responses"]["200"]["content"]
+    events = [one["properties"] for one in content["text/event-stream"]["schema"]["oneOf"]]
+    assert {event["event"]["const"]: references(event)[0].rpartition("/")[2] for event in events} == {
+        "evidence": "EvidenceEvent",
+        "delta": "DeltaEvent",
+        "done": "ChatAnswer",
+        "error": "Problem",
+    }

@@ -6,34 +6,22 @@ import os
 import signal
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 
 from api.callers import Caller, CallerMaker
 from carrel.api.app import create_app
 from carrel.api.server import Patience, serve
 from carrel.ports.model import Draft, Prompt
 from carrel.wiring import assemble
+from support.doors import serving
 from support.stand import Stand
 
 MB = 1024 * 1024
-
-
-@asynccontextmanager
-async def serving(app: FastAPI, patience: Patience = Patience()) -> AsyncIterator[tuple[str, int]]:  # noqa: B008 - frozen
-    listener, stop, ready = socket.create_server(("127.0.0.1", 0)), asyncio.Event(), asyncio.Event()
-    running = asyncio.create_task(serve(app, listener, stop=stop, ready=ready.set, patience=patience))
-    await asyncio.wait_for(ready.wait(), 10)
-    try:
-        yield listener.getsockname()
-    finally:
-        stop.set()
-        await asyncio.wait_for(running, 30)
 
 
 @pytest.fixture
@@ -219,5 +207,24 @@ async def test_a_signal_stops_it_after_the_requests_that_run(carrel: Stand, owne
         assert (await put).status_code == 201
     await asyncio.wait_for(running, 30)
     assert stop.is_set()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection((host, port), timeout=1)
+
+
+async def test_at_the_end_a_kept_connection_is_answered_once_more_and_then_nobody_is_let_in(carrel: Stand) -> None:
+    listener, stop, ready = socket.create_server(("127.0.0.1", 0)), asyncio.Event(), asyncio.Event()
+    app = create_app(lambda: nullcontext(carrel.app))
+    running = asyncio.create_task(serve(app, listener, stop=stop, ready=ready.set))
+    await ready.wait()
+    host, port = listener.getsockname()
+    async with httpx2.AsyncClient(base_url=f"http://{host}:{port}", timeout=30) as client:
+        before = await client.get("/health/live")
+        stop.set()
+        await asyncio.sleep(0.3)
+        last = await client.get("/health/live")
+    await asyncio.wait_for(running, 30)
+
+    assert "connection" not in before.headers
+    assert (last.status_code, last.headers["connection"]) == (200, "close")
     with pytest.raises(OSError, match="refused"):
         socket.create_connection((host, port), timeout=1)

@@ -115,6 +115,22 @@ async def test_a_request_may_be_rejected_file_by_file_and_is_still_202(owner: Ca
     assert {result["outcome"] for result in results} == {"rejected"}
 
 
+async def test_a_file_that_is_known_and_comes_twice_is_unchanged_once_and_rejected_once(
+    owner: Caller, source: str
+) -> None:
+    await upload(owner, source, ("a.txt", b"Boats."), ("b.txt", b"Ships."))
+    again = await upload(owner, source, ("a.txt", b"Boats."), ("a.txt", b"Boats."), ("b.txt", b"Rafts."))
+    assert [result["outcome"] for result in again] == ["unchanged", "rejected", "replaced"]
+
+
+async def test_what_is_too_much_to_be_held_in_memory_is_taken_and_known_again_all_the_same(
+    owner: Caller, source: str
+) -> None:
+    files = [(f"{number}.txt", f"{number} ".encode() * (MB // 2 - 1)) for number in range(6)]
+    first, again = await upload(owner, source, *files), await upload(owner, source, *files)
+    assert [result["outcome"] for result in (*first, *again)] == ["created"] * 6 + ["unchanged"] * 6
+
+
 async def test_100_files_are_taken_and_101_are_not(owner: Caller, source: str) -> None:
     files = [(f"{number:03}.txt", b"The same.") for number in range(101)]
     answer = await owner("POST", f"/v1/sources/{source}/documents", files=[("files", file) for file in files])
@@ -328,3 +344,9 @@ async def test_attributes_are_replaced_and_can_be_searched_by(owner: Caller, sou
     for filters, count in (({"team": "red"}, 1), ({"team": ["blue", "red"]}, 1), ({"year": 2025}, 0)):
         found = await owner("POST", "/v1/search", json={"query": "boats", "filters": filters})
         assert len(found.json()["hits"]) == count
+
+
+@pytest.mark.parametrize("name", ["%0A", "a%0A", "%0Ab.txt", "a%0Db.txt", "a%00.txt", "a%E2%80%A8b.txt", ".."])
+async def test_a_put_under_a_name_that_is_no_key_says_so(owner: Caller, source: str, name: str) -> None:
+    answer = await owner("PUT", f"/v1/sources/{source}/documents/{name.replace('..', '%2E%2E')}", content=b"x")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_key")

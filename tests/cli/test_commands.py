@@ -29,6 +29,13 @@ def test_a_tenant_is_made_once(shell: Shell) -> None:
     assert "blue-heron" in shell("tenants", "list").out
 
 
+def test_a_tenant_can_be_dedicated_from_the_start(shell: Shell) -> None:
+    made = shell("tenants", "create", "Grey Heron", "--isolation", "dedicated", "--json")
+
+    assert (made.code, made.value["isolation"]) == (0, "dedicated")
+    assert shell("tenants", "create", "White Heron", "--isolation", "much").code == 2
+
+
 def test_a_tenant_is_named_by_slug_or_id(shell: Shell, acme: str) -> None:
     listed = shell("tenants", "list", "--json").value["items"]
     identifier = next(one["id"] for one in listed if one["slug"] == acme)

@@ -7,7 +7,7 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -16,12 +16,15 @@ from carrel.adapters.lexical import postgres
 from carrel.adapters.lexical.postgres import AVERAGE_LENGTH, K1, B, PostgresWords, Statistics, StatisticsCache, _empty
 from carrel.domain.errors import Unavailable
 from carrel.domain.ids import GenerationId, SourceId, TenantId, VersionId
+from carrel.domain.layout import LayoutState
 from carrel.domain.text import Term
 from carrel.ports.lexical import LexicalEntry, LexicalIndexes, Matches
 from carrel.store.transaction import Database
 from support.raw import Raw, connected
 from support.shelves import Shelf, a_shelf
 from support.stand import Stand
+
+LAYOUTS = (LayoutState.POOLED, LayoutState.PROMOTING, LayoutState.DEDICATED, LayoutState.DEMOTING)
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +33,19 @@ async def superuser(stand: Stand) -> AsyncIterator[Raw]:
         yield connection
 
 
-@pytest.fixture(params=["postgres"])
-def indexes(request: pytest.FixtureRequest, stand: Stand) -> LexicalIndexes:
+@pytest.fixture
+def indexes(stand: Stand) -> LexicalIndexes:
     return PostgresWords(stand.database)
 
 
+@pytest.fixture(params=LAYOUTS)
+def new_shelf(request: pytest.FixtureRequest, stand: Stand, superuser: Raw) -> Callable[[], Awaitable[Shelf]]:
+    return lambda: a_shelf(superuser, stand.database, request.param)
+
+
 @pytest.fixture
-async def shelf(superuser: Raw) -> Shelf:
-    return await a_shelf(superuser)
+async def shelf(new_shelf: Callable[[], Awaitable[Shelf]]) -> Shelf:
+    return await new_shelf()
 
 
 def terms(text: str) -> list[Term]:
@@ -175,9 +183,11 @@ async def test_forgetting_takes_one_version_out_of_entries_and_statistics(
     assert matches.hits[0].score == pytest.approx(bm25("fox goose", kept, [kept]), rel=1e-5)
 
 
-async def test_another_tenants_documents_never_change_my_scores(indexes: LexicalIndexes, superuser: Raw) -> None:
+async def test_another_tenants_documents_never_change_my_scores(
+    indexes: LexicalIndexes, new_shelf: Callable[[], Awaitable[Shelf]]
+) -> None:
     """Statistics that were shared would tell what others write about."""
-    mine, theirs = await a_shelf(superuser), await a_shelf(superuser)
+    mine, theirs = await new_shelf(), await new_shelf()
     here, there = await mine.place(), await theirs.place()
     await indexes.of(mine.grant).put(await mine.lexical(here, "fox hen", "fox", "goose"))
     await indexes.of(mine.grant).weigh()

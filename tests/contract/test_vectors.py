@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from carrel.adapters.vectors.pgvector import PgvectorIndexes
 from carrel.domain.answers import Hit
 from carrel.domain.errors import Unavailable
 from carrel.domain.ids import ChunkId, SourceId, VersionId
+from carrel.domain.layout import LayoutState
 from carrel.ports.vectors import Twin, VectorIndexes
 from carrel.store.transaction import Database
 from support.raw import Raw, connected
@@ -20,6 +21,7 @@ from support.shelves import Shelf, a_shelf, anywhere, pointing
 from support.stand import Stand
 
 NORTH, NORTH_EAST, EAST, SOUTH = pointing(1), pointing(1, 1), pointing(0, 1), pointing(-1)
+LAYOUTS = (LayoutState.POOLED, LayoutState.PROMOTING, LayoutState.DEDICATED, LayoutState.DEMOTING)
 HALF = 2e-3  # half precision keeps eleven bits of each component
 
 
@@ -29,14 +31,26 @@ async def superuser(stand: Stand) -> AsyncIterator[Raw]:
         yield connection
 
 
-@pytest.fixture(params=["pgvector", "memory"])
-def indexes(request: pytest.FixtureRequest, stand: Stand) -> VectorIndexes:
-    return PgvectorIndexes(stand.database) if request.param == "pgvector" else MemoryIndexes()
+@pytest.fixture(params=["memory", *LAYOUTS])
+def kept_by(request: pytest.FixtureRequest) -> str:
+    """Memory, or pgvector in one of the layouts that a tenant may have there."""
+    return str(request.param)
 
 
 @pytest.fixture
-async def shelf(superuser: Raw) -> Shelf:
-    return await a_shelf(superuser)
+def indexes(kept_by: str, stand: Stand) -> VectorIndexes:
+    return MemoryIndexes() if kept_by == "memory" else PgvectorIndexes(stand.database)
+
+
+@pytest.fixture
+def new_shelf(kept_by: str, stand: Stand, superuser: Raw) -> Callable[[], Awaitable[Shelf]]:
+    layout = LayoutState.POOLED if kept_by == "memory" else LayoutState(kept_by)
+    return lambda: a_shelf(superuser, stand.database, layout)
+
+
+@pytest.fixture
+async def shelf(new_shelf: Callable[[], Awaitable[Shelf]]) -> Shelf:
+    return await new_shelf()
 
 
 async def test_the_nearest_come_first_with_their_inner_products(indexes: VectorIndexes, shelf: Shelf) -> None:
@@ -56,7 +70,7 @@ async def test_ids_and_scores_are_all_that_it_returns(indexes: VectorIndexes, sh
 
     (hit,) = await index.nearest(NORTH, sources=frozenset({place.source}), limit=1)
 
-    assert {field.name for field in dataclasses.fields(hit)} == {"chunk", "score"}
+    assert hit._fields == ("chunk", "score")
     assert (type(hit), type(hit.score)) == (Hit, float)
     assert isinstance(hit.chunk, uuid.UUID)
 
@@ -171,9 +185,9 @@ async def test_nothing_put_is_nothing_kept(indexes: VectorIndexes, shelf: Shelf)
     assert await index.count() == 0
 
 
-async def test_two_tenants_never_meet(indexes: VectorIndexes, superuser: Raw) -> None:
+async def test_two_tenants_never_meet(indexes: VectorIndexes, new_shelf: Callable[[], Awaitable[Shelf]]) -> None:
     """Not in a search, a count, a copy or in forgetting, though each knows all of the other's ids."""
-    mine, theirs = await a_shelf(superuser), await a_shelf(superuser)
+    mine, theirs = await new_shelf(), await new_shelf()
     here, there = await mine.place(), await theirs.place()
     ours, foreign = await mine.dense(here, EAST, NORTH), await theirs.dense(there, NORTH, NORTH)
     index, other = indexes.of(mine.grant), indexes.of(theirs.grant)

@@ -276,6 +276,11 @@ UNSOUND = {
         "revoke create on schema public from public",
         "can create objects in schema public",
     ),
+    "a way into the tenants' own tables": (
+        "grant usage on schema carrel_own to {app}",
+        "revoke usage on schema carrel_own from {app}",
+        "can enter the schema of the tenants' own index tables",
+    ),
     "row-level security switched off": (
         "alter table chunks disable row level security",
         "alter table chunks enable row level security",

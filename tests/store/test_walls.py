@@ -37,7 +37,7 @@ class Field:
 
     async def open_tables(self) -> list[str]:
         """The tenant tables that the app role may read at all."""
-        hidden = set(await index_relations(self.superuser)) | {"job_turns"}
+        hidden = set(await index_relations(self.superuser)) | {"job_turns", "layouts"}
         return [table for table in await tenant_tables(self.superuser) if table not in hidden]
 
 
@@ -306,8 +306,8 @@ async def test_searching_with_anothers_ids_gives_nothing(field: Field) -> None:
     )
     searches = (
         ("select * from search_dense_384($1, $2, $3, null, 100)", dense),
-        ("select * from search_lexical($1, $2, $3, null, 100)", words),
-        ("select * from search_lexical($1, $2, $3, null, 100)", any_words),
+        ("select * from search_lexical($1, $2, $2, $3, null, 100)", words),
+        ("select * from search_lexical($1, $2, $2, $3, null, 100)", any_words),
     )
     for tenant in (None, field.mine.tenant.id):
         async with posing(field.app, tenant, user=theirs.principal.user, sources=EVERY):
@@ -341,7 +341,7 @@ async def test_anothers_entries_cannot_be_forgotten_copied_overwritten_or_redact
         await field.app.execute("select forget_dense_384($1), forget_lexical($1)", theirs.version)
         assert await field.app.fetchval("select redact_answers($1, 'gone')", cited) == 0
         for old, new in ((one, one), (one, [mine.chunks[0]]), (one, [uuid.uuid4()])):
-            sql = "select copy_dense_384($1, $2, $3, $4, $5)"
+            sql = "select copied from copy_dense_384($1, $2, $3, $4, $5)"
             assert await field.app.fetchval(sql, theirs.generation, old, new, mine.source, mine.version) == 0
         writes: tuple[tuple[str, Any], ...] = (("put_dense_384", [vector]), ("put_lexical", [words]))
         for name, value in writes:

@@ -37,7 +37,7 @@ SERVED: Final = {
 }
 OWNED: Final = {"chats", "chunks", "document_versions", "documents", "messages", "sources"}
 OF_A_SOURCE: Final = {"bot_sources", "chunks", "document_versions", "documents", "sources"}
-INDEX: Final = {"dense_entries_384", "lexical_entries", "lexical_profiles", "lexical_stats"}
+INDEX: Final = {"dense_entries_384", "layouts", "lexical_entries", "lexical_profiles", "lexical_stats"}
 
 DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
     "auth": {
@@ -46,7 +46,10 @@ DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
         "tenants": "SELECT(id, status)",
         "bot_sources": "SELECT(bot_id, source_id, tenant_id)",
     },
-    "index": dict.fromkeys(INDEX, "DELETE INSERT SELECT UPDATE"),
+    "index": {
+        **dict.fromkeys(INDEX, "DELETE INSERT SELECT UPDATE"),
+        "tenants": "SELECT(id, isolation, isolation_asked) UPDATE(isolation)",
+    },
     "jobs": {
         "jobs": "INSERT SELECT UPDATE",
         "job_turns": "INSERT SELECT UPDATE",
@@ -58,6 +61,7 @@ DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
 NEVER_CHANGED: Final = {"tenant_id", "id", "source_id", "owner_id", "document_id", "version_id", "mac", "scopes"}
 
 _OURS = "n.nspname = 'carrel'"
+_OWN = "n.nspname = 'carrel_own'"
 _TABLES = "pg_class c join pg_namespace n on n.oid = c.relnamespace"
 _COLUMN = "(select a.attname from pg_attribute a where a.attrelid = {0} and a.attnum = {1})"
 
@@ -118,7 +122,8 @@ QUERIES: Final[Mapping[str, str]] = {
         select n.nspname from pg_namespace n where has_schema_privilege({app}, n.oid, 'create')""",
     "is a schema in which a definer role can create": """
         select n.nspname || ' by ' || r.rolname from pg_namespace n, pg_roles r
-        where r.rolname = any ({definers}) and has_schema_privilege(r.oid, n.oid, 'create')""",
+        where r.rolname = any ({definers}) and has_schema_privilege(r.oid, n.oid, 'create')
+          and (r.rolname, n.nspname) <> ({index}, 'carrel_own')""",
     "is a database in which the serving role can create": """
         select d.datname from pg_database d
         where d.datname = current_database() and has_database_privilege({app}, d.oid, 'create, temporary')""",
@@ -130,6 +135,28 @@ QUERIES: Final[Mapping[str, str]] = {
                and (r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication))
            or (r.rolname = any ({definers})
                and (r.rolcanlogin or r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb))""",
+    "is a schema of own tables that another role than the index may enter": """
+        select n.nspname from pg_namespace n, aclexplode(n.nspacl) a
+        where n.nspname = 'carrel_own' and a.grantee not in (n.nspowner, {index}::regrole)""",
+    "is an own table that is not the index role's alone": f"""
+        select c.relname from {_TABLES} where {_OWN} and (c.relowner <> {{index}}::regrole
+          or exists (select from aclexplode(c.relacl) a where a.grantee <> c.relowner))""",
+    "is an own table without forced row-level security": f"""
+        select c.relname from {_TABLES} where {_OWN} and c.relkind = 'r'
+          and not (c.relrowsecurity and c.relforcerowsecurity)""",
+    "is an own table with a policy for another role than the index": f"""
+        select c.relname from pg_policy p join {_TABLES} on c.oid = p.polrelid
+        where {_OWN} and p.polroles <> array[{{index}}::regrole::oid]""",
+    "is an own table that could hold another tenant's rows": f"""
+        select c.relname from {_TABLES} where {_OWN} and c.relkind = 'r' and not exists (
+            select from pg_constraint k join tenants t
+              on pg_get_constraintdef(k.oid) = format('CHECK ((tenant_id = %L::uuid))', t.id)
+            where k.conrelid = c.oid and k.contype = 'c' and k.convalidated
+              and c.relname in (select kind || '_' || replace(t.id::text, '-', '')
+                                from unnest(array['dense_384', 'lexical']) kind))""",
+    "is something else than an own table": f"""
+        select c.relname from {_TABLES} where {_OWN} and c.relkind not in ('r', 'i')
+        union select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace where {_OWN}""",
     "is owned by a definer or serving role": f"""
         select c.relname from {_TABLES} where {_OURS}
           and pg_get_userbyid(c.relowner) = any (array_append({{definers}}, {{app}}))""",
@@ -155,6 +182,7 @@ async def _queried(connection: Raw) -> AsyncIterator[str]:
     words = {
         "app": f"'{app}'",
         "definers": _array(definers.values()),
+        "index": f"'{definers['index']}'",
         "platform": _array(PLATFORM_TABLES),
         "closed": _array({*INDEX, "job_turns", "schema_version"}),
         "fixed": _array(NEVER_CHANGED),

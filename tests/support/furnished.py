@@ -9,7 +9,7 @@ from carrel.domain.answers import Remembered
 from carrel.domain.ids import BotId, ChunkId, DocumentId, GenerationId, SourceId, VersionId
 from carrel.domain.jobs import JobKind
 from carrel.domain.library import DocumentStatus, Source
-from carrel.store import jobs
+from carrel.store import jobs, layouts
 from carrel.store.bots import NewBot
 from carrel.store.idempotency import Memo, StoredAnswer
 from carrel.store.sources import NewSource
@@ -101,7 +101,7 @@ async def _put_privately(carrel: Stand, principal: Principal, source: SourceId, 
 
 
 async def _leave_traces(carrel: Stand, tenant: SomeTenant, principal: Principal, source: SourceId) -> None:
-    """A memo, a receipt, statistics, and a job that waits for ever."""
+    """A memo, a receipt, statistics, tables of its own that are not used yet, and a job that waits for ever."""
     doomed = await tenant.put(source, "doomed.md", "# Doomed\n\nThis will be forgotten.\n")
     await carrel.app.forgetting.document(principal, doomed.id)
     memo = Memo(uuid.uuid4(), "once", b"hash", _rendered)
@@ -109,6 +109,7 @@ async def _leave_traces(carrel: Stand, tenant: SomeTenant, principal: Principal,
     grant = for_job(tenant.id, None)
     async with carrel.database.transaction(grant) as tx:
         await jobs.enqueue(tx, JobKind.INGEST, uuid.uuid4(), delay=86_400)
+        await layouts.open_own(tx)
     await carrel.parts.words.of(grant).weigh()
 
 

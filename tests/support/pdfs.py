@@ -28,7 +28,7 @@ def a_pdf(pages: Sequence[Sequence[Line]], *, title: str | None = None) -> bytes
     ]
     for index, lines in enumerate(pages):
         objects += [_page(5 + 2 * index), _content(lines)]
-    return _file([*objects, info])
+    return of_objects([*objects, info])
 
 
 def _page(content: int) -> bytes:
@@ -47,7 +47,8 @@ def _escaped(text: str) -> bytes:
     return text.encode("cp1252").replace(b"\\", b"\\\\").replace(b"(", b"\\(").replace(b")", b"\\)")
 
 
-def _file(objects: Sequence[bytes]) -> bytes:
+def of_objects(objects: Sequence[bytes]) -> bytes:
+    """A file of these, numbered from 1: the first is the catalogue, the last the document's information."""
     out = b"%PDF-1.4\n"
     offsets = []
     for number, content in enumerate(objects, start=1):
@@ -102,11 +103,11 @@ def a_scan() -> bytes:
     shown = b"q 612 0 0 792 0 0 cm /I Do Q"
     content = b"<</Length %d>>stream\n%s\nendstream" % (len(shown), shown)
     pages = b"<</Type/Pages/Kids[4 0 R]/Count 1>>"
-    return _file([b"<</Type/Catalog/Pages 2 0 R>>", pages, image, page, content, b"<<>>"])
+    return of_objects([b"<</Type/Catalog/Pages 2 0 R>>", pages, image, page, content, b"<<>>"])
 
 
 def a_pdf_without_pages() -> bytes:
-    return _file([b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[]/Count 0>>", b"<<>>"])
+    return of_objects([b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[]/Count 0>>", b"<<>>"])
 
 
 def _writer(pdf: bytes) -> PdfWriter:

@@ -7,9 +7,12 @@ import numpy as np
 
 from carrel.domain.access import Permission, Principal, PrincipalKind, Scope, TenantGrant, enter, read_scope
 from carrel.domain.ids import ChunkId, GenerationId, SourceId, TenantId, UserId, VersionId, new_id
+from carrel.domain.layout import LayoutState
 from carrel.ports.embedder import Vector
 from carrel.ports.lexical import LexicalEntry
 from carrel.ports.vectors import DenseEntry
+from carrel.store import layouts
+from carrel.store.transaction import Database, Transaction
 from support.raw import Raw
 
 DIMENSION = 384
@@ -101,7 +104,8 @@ class Shelf:
         ]
 
 
-async def a_shelf(superuser: Raw) -> Shelf:
+async def a_shelf(superuser: Raw, database: Database | None = None, layout: LayoutState = LayoutState.POOLED) -> Shelf:
+    """Another layout than the pooled one is reached through `database`."""
     shelf = Shelf(superuser)
     await superuser.execute(
         "insert into tenants (id, slug, name) values ($1, $2, 'Shelf')", shelf.tenant, f"shelf-{shelf.tenant}"
@@ -112,7 +116,21 @@ async def a_shelf(superuser: Raw) -> Shelf:
         shelf.tenant,
         shelf.generation,
     )
+    if database is not None and layout is not LayoutState.POOLED:
+        async with database.transaction(shelf.grant) as tx:
+            await _lay_out(tx, layout)
     return shelf
+
+
+async def _lay_out(tx: Transaction, layout: LayoutState) -> None:
+    if layout is LayoutState.PROMOTING:
+        await layouts.open_own(tx)
+        await layouts.index_own(tx)
+        await layouts.turn(tx, LayoutState.FILLING, layout)
+        return
+    await layouts.begin_dedicated(tx)
+    if layout is LayoutState.DEMOTING:
+        await layouts.turn(tx, LayoutState.DEDICATED, layout)
 
 
 def pointing(*parts: float) -> Vector:

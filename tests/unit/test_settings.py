@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from carrel.settings import misspelt
+from carrel.settings import Settings, misspelt
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +43,11 @@ def test_a_file_is_looked_at_too_and_other_programs_entries_are_not(nowhere: Pat
 def test_a_whole_group_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CARREL_WORKER", '{"lease": 5}')
     assert misspelt() is None
+
+
+@pytest.mark.parametrize("name", ["CARREL_HOME", "CARREL_DATABASE__URL", "CARREL_LOG_LEVEL"])
+def test_an_empty_value_is_none_given(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `docker compose` and shell scripts write a setting that they leave open."""
+    unset = Settings()
+    monkeypatch.setenv(name, "")
+    assert Settings() == unset

@@ -31,8 +31,6 @@ _KNOWN: Final = MappingProxyType(
     {
         "missing": Complaint("missing", "This is required."),
         "extra_forbidden": Complaint("unknown_field", "There is no such field."),
-        "enum": Complaint("invalid_choice", "This is none of the choices."),
-        "literal_error": Complaint("invalid_choice", "This is none of the choices."),
         "timezone_aware": Complaint("invalid_time", "Give the time with its zone, as in 2030-01-31T12:00:00Z."),
     }
 )
@@ -48,6 +46,9 @@ _LIMITS: Final = MappingProxyType(
 )
 
 
+_CHOICES: Final = frozenset({"enum", "literal_error"})
+
+
 def wrong(code: str, detail: str) -> PydanticCustomError:
     """To be raised by our own validators."""
     return PydanticCustomError(f"{_OURS}{code}", detail)
@@ -60,6 +61,8 @@ def complaint(error: Mapping[str, Any]) -> Complaint:
     if kind in _LIMITS:
         code, detail = _LIMITS[kind]
         return Complaint(code, detail.format(**error["ctx"]))
+    if kind in _CHOICES:
+        return Complaint("invalid_choice", f"This must be {error['ctx']['expected']}.")
     if kind in _TYPES:
         return Complaint("invalid_type", f"This must be {_TYPES[kind]}.")
     if kind.startswith("datetime"):

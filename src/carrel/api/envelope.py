@@ -55,11 +55,12 @@ class Envelope:
                 _stamp(message, request_id)
             await send(message)
 
+        routed = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                await self._answer(scope, receive, stamped, told)
+                await self._answer(routed, receive, stamped if routed is scope else _bodiless(stamped), told)
             finally:
-                _note(scope, told, time.perf_counter() - started)
+                _note(scope["method"], routed, told, time.perf_counter() - started)
                 structlog.contextvars.unbind_contextvars("tenant", "credential")
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, told: _Told) -> None:
@@ -74,6 +75,15 @@ class Envelope:
                 await answer(internal())(scope, receive, send)
 
 
+def _bodiless(send: Send) -> Send:
+    """HEAD is answered as GET is, with the same headers and without the content."""
+
+    async def shortened(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return shortened
+
+
 def _stamp(message: Message, request_id: str) -> None:
     headers = MutableHeaders(raw=message.setdefault("headers", []))
     for name, value in HEADERS:
@@ -81,12 +91,12 @@ def _stamp(message: Message, request_id: str) -> None:
     headers["X-Request-Id"] = request_id
 
 
-def _note(scope: Scope, told: _Told, seconds: float) -> None:
+def _note(method: str, scope: Scope, told: _Told, seconds: float) -> None:
     """The route's pattern, never the path: a path can hold a document's name."""
     route: Any = scope.get("route")
     log.info(
         "http.request",
-        method=scope["method"],
+        method=method,
         route=getattr(route, "path_format", None),
         status=told.status or _CLIENT_LEFT,
         took_ms=round(seconds * 1000, 1),

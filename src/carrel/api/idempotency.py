@@ -41,13 +41,14 @@ class Once:
         return Memo(self.principal, self.key, sha256(self.place + b"\n" + said).digest(), stored)
 
 
-def once(
+async def once(
     request: Request,
     key: Annotated[
         str | None,
         Header(
             alias="Idempotency-Key",
             description="1 to 255 visible ASCII characters. The same key with the same content gets the stored answer.",
+            json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
         ),
     ] = None,
 ) -> Once:

@@ -5,10 +5,12 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from starlette.routing import BaseRoute
 
 from carrel.api.problems import MEDIA_TYPE, Problem, problem
 from carrel.api.security import GuardedRoute, permission_of
+from carrel.api.streaming import DeltaEvent, EvidenceEvent
 
 _TITLE: Final = "Carrel"
 _ABOUT: Final = (
@@ -27,6 +29,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
     500: "A mistake of ours",
     503: "Temporarily unavailable; see Retry-After",
 }
+_PLACE: Final = "#/components/schemas/{model}"
 _PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
 _BEARER: Final = {
     "type": "http",
@@ -46,6 +49,7 @@ def describe(routes: Sequence[BaseRoute], version: str) -> dict[str, Any]:
     schemas = components["schemas"]
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
+    schemas.update({event.__name__: _schema(event) for event in (EvidenceEvent, DeltaEvent)})
     schemas.update(_problem_schemas())
     return document
 
@@ -78,8 +82,15 @@ def _refusals(route: GuardedRoute, operation: Mapping[str, Any]) -> Iterable[int
     return sorted({500, *declared, *guarded, *found, *asked, *body})
 
 
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Without what it is made of, which other answers describe."""
+    schema = model.model_json_schema(ref_template=_PLACE)
+    schema.pop("$defs", None)
+    return schema
+
+
 def _problem_schemas() -> dict[str, Any]:
-    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema = Problem.model_json_schema(ref_template=_PLACE)
     inner = schema.pop("$defs", {})
     schema["examples"] = [problem(404, "not_found", "There is nothing here that you may see.").model_dump()]
     return {**inner, "Problem": schema}

@@ -162,7 +162,8 @@ async def _unrouted(request: Request, error: Exception) -> JSONResponse:
 def _methods(request: Request) -> list[str]:
     """All that the path takes; the framework would name those of one route."""
     path, routes = request.scope["path"], request.app.routes
-    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods})
+    found = {method for route in routes if route.path_regex.match(path) for method in route.methods}
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 async def _replayed(_request: Request, error: Exception) -> JSONResponse:

@@ -17,7 +17,11 @@ def application_of(request: Request) -> Application:
     return application
 
 
-App = Annotated[Application, Depends(application_of)]
+async def _application(request: Request) -> Application:
+    return application_of(request)
+
+
+App = Annotated[Application, Depends(_application)]
 
 
 def lifespan(opening: Opening) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

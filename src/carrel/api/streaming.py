@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Final, Self, assert_never
+from types import MappingProxyType
+from typing import Any, Final, Self, assert_never
 
 import structlog
 from pydantic import BaseModel
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from carrel.api.problems import Problem, internal, problem_of
@@ -19,6 +20,7 @@ from carrel.domain.errors import Refusal
 log = structlog.get_logger(__name__)
 
 _SILENCE: Final = 15.0
+_UNBUFFERED: Final = MappingProxyType({"X-Accel-Buffering": "no"})
 
 
 class EvidenceEvent(BaseModel):
@@ -27,6 +29,25 @@ class EvidenceEvent(BaseModel):
 
 class DeltaEvent(BaseModel):
     text: str
+
+
+def _described(name: str, kind: type[BaseModel]) -> dict[str, Any]:
+    content = {"$ref": f"#/components/schemas/{kind.__name__}"}
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": content}
+    return {"type": "object", "required": ["event", "data"], "properties": {"event": {"const": name}, "data": data}}
+
+
+# For the description of the surface: the schema of one event.
+EVENT: Final = MappingProxyType(
+    {
+        "oneOf": [
+            _described("evidence", EvidenceEvent),
+            _described("delta", DeltaEvent),
+            _described("done", ChatAnswer),
+            _described("error", Problem),
+        ]
+    }
+)
 
 
 class EventStream(StreamingResponse):
@@ -38,7 +59,7 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
     def __init__(self, first: Event, events: AsyncGenerator[Event], *, silence: float = _SILENCE) -> None:
-        super().__init__(_frames(first, events), headers={"X-Accel-Buffering": "no"})
+        super().__init__(_frames(first, events), headers=_UNBUFFERED)
         self._events = events
         self._silence = silence
 
@@ -60,6 +81,17 @@ class EventStream(StreamingResponse):
         finally:
             pinging.cancel()
             await asyncio.wait({pinging})
+
+
+def repeated(answer: ChatAnswer) -> Response:
+    """The events of a request that was answered before, the whole answer in one `delta`."""
+    frames = (
+        _frame("evidence", EvidenceEvent(evidence=answer.evidence)),
+        _frame("delta", DeltaEvent(text=answer.answer)),
+        _frame("done", answer),
+    )
+    headers = {**_UNBUFFERED, "Idempotency-Replayed": "true"}
+    return Response(b"".join(frames), headers=headers, media_type=EventStream.media_type)
 
 
 class _Line:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from carrel.cli import children
 
 _FAREWELL: Final = 40.0  # seconds from the first signal to the last resort; the API gives its requests 30
+_AHEAD: Final = 5.0  # of which the worker may take these while the API still answers
 _STEADY: Final = 60.0  # a child that lived this long may be started again at once
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _LOOK: Final = 1.0
@@ -178,16 +179,23 @@ class Supervisor:
             os.read(self._wake, 4096)
 
     def _stop(self) -> None:
-        """No new request; those that run and the documents in hand are finished, unless we are asked twice."""
-        self._listener.close()
+        """The worker first, so that requests are answered while it finishes the documents in hand; then the API.
+
+        No new request from then on, and those that run are finished, unless we are asked twice.
+        """
         everybody = (self._guest, self._api, self._worker)
-        for child in everybody:
+        for child in (self._guest, self._worker):
             child.signal(signal.SIGTERM)
-        deadline, before = time.monotonic() + _FAREWELL, self._asked
+        began, before, closed = time.monotonic(), self._asked, False
         while any(child.lives for child in everybody):
             for child in everybody:
                 child.ended()
-            if time.monotonic() > deadline or self._asked > max(before, 1):
+            hurry = self._asked > max(before, 1)
+            if not closed and (hurry or not self._worker.lives or time.monotonic() > began + _AHEAD):
+                closed = True
+                self._listener.close()
+                self._api.signal(signal.SIGTERM)
+            if hurry or time.monotonic() > began + _FAREWELL:
                 for child in everybody:
                     child.signal(signal.SIGKILL)
             self._sleep(0.1)

@@ -12,6 +12,7 @@ class JobKind(StrEnum):
     INGEST = "ingest"
     PURGE = "purge"
     WEIGH = "weigh"
+    RESHAPE = "reshape"
 
 
 @dataclass(frozen=True, slots=True)

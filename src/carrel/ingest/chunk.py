@@ -50,7 +50,8 @@ def chunk(document: ParsedDocument, tokens: Tokens, rules: ChunkRules) -> list[C
     cutter = _Cutter(document.text, tokens, rules)
     sections = [cutter.groups(section) for section in _sections(cutter.whole(document.blocks))]
     groups = (part for group in _joined(sections, rules.size) for part in cutter.parted(group))
-    return [_chunk(document.text, tokens, group, ordinal) for ordinal, group in enumerate(groups)]
+    known: dict[int, int] = {}  # each id as one number, however often it occurs: a long text has millions
+    return [_chunk(document.text, tokens, group, ordinal, known=known) for ordinal, group in enumerate(groups)]
 
 
 def _divided(tokens: Tokens) -> Tokens:
@@ -233,7 +234,7 @@ def _length(group: _Group) -> int:
     return sum(piece.length for piece in group)
 
 
-def _chunk(text: str, tokens: Tokens, group: _Group, ordinal: int) -> Chunk:
+def _chunk(text: str, tokens: Tokens, group: _Group, ordinal: int, *, known: dict[int, int]) -> Chunk:
     first, last = group[0].first, group[-1].last
     start, end = int(tokens.spans[first, 0]), int(tokens.spans[last - 1, 1])
     return Chunk(
@@ -243,7 +244,9 @@ def _chunk(text: str, tokens: Tokens, group: _Group, ordinal: int) -> Chunk:
         page=group[0].block.page,
         start=start,
         end=end,
-        tokens=tuple(token for piece in group for token in tokens.ids[piece.first : piece.last]),
+        tokens=tuple(
+            known.setdefault(token, token) for piece in group for token in tokens.ids[piece.first : piece.last]
+        ),
     )
 
 

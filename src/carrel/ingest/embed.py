@@ -11,7 +11,18 @@ _LONGEST_CONTEXT: Final = 32
 
 
 async def embed(embedder: Embedder, title: str, chunks: Sequence[Chunk]) -> list[Vector]:
-    """One vector for each chunk, in order. Raises Unavailable."""
+    """One vector for each chunk, in order. Raises Unavailable.
+
+    Chunks that read the same are embedded once: a megabyte of one letter is hundreds of them.
+    """
+    readings = [(chunk.heading_path, chunk.tokens) for chunk in chunks]
+    distinct = dict(zip(readings, chunks, strict=True))
+    vectors = await _each(embedder, title, list(distinct.values()))
+    vector_of = dict(zip(distinct, vectors, strict=True))
+    return [vector_of[reading] for reading in readings]
+
+
+async def _each(embedder: Embedder, title: str, chunks: Sequence[Chunk]) -> list[Vector]:
     known: dict[tuple[str, ...], tuple[int, ...]] = {}
     vectors: list[Vector] = []
     for first in range(0, len(chunks), _BATCH):

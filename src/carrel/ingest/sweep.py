@@ -1,4 +1,7 @@
-"""Sweeping: bytes that no version names, left by an upload that died half-way, go after a day; so do stored answers."""
+"""Sweeping: bytes that no version names, left by an upload that died half-way, go after a day; so do stored answers.
+
+A tenant whose entries do not lie as they should is brought to the queue.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Final
@@ -7,6 +10,8 @@ import structlog
 
 from carrel.domain.access import for_job, for_machine
 from carrel.domain.ids import TenantId
+from carrel.domain.layout import Thresholds
+from carrel.ingest.reshape import consider
 from carrel.ports.blobs import Blobs
 from carrel.store import idempotency, tenants, versions
 from carrel.store.transaction import Database
@@ -20,9 +25,12 @@ _BATCH: Final = 1_000
 class Sweep:
     """`grace` is how many seconds an upload may take from its first byte to its commit."""
 
-    def __init__(self, database: Database, blobs: Blobs, *, grace: float = _GRACE) -> None:
+    def __init__(
+        self, database: Database, blobs: Blobs, *, thresholds: Thresholds | None = None, grace: float = _GRACE
+    ) -> None:
         self._database = database
         self._blobs = blobs
+        self._thresholds = thresholds or Thresholds()
         self._grace = grace
 
     async def run(self) -> None:
@@ -30,6 +38,7 @@ class Sweep:
         async for tenant in self._tenants():
             async with self._database.transaction(for_job(tenant, None)) as tx:
                 await idempotency.forget_old(tx)
+                await consider(tx, self._thresholds)
             old = await self._blobs.older(tenant, seconds=self._grace)
             for first in range(0, len(old), _BATCH):
                 await self._forget_strays(tenant, old[first : first + _BATCH])

@@ -1,10 +1,10 @@
 """Upload: bytes stream to the blob store, hashed and counted; the document and its job commit together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeAlias, assert_never
 
 from carrel.domain.access import Permission, Principal, TenantGrant, enter
 from carrel.domain.errors import Invalid, Refusal, Unavailable
@@ -17,12 +17,12 @@ from carrel.store.idempotency import Memo
 from carrel.store.transaction import Database, Transaction
 from carrel.store.versions import Arrival, Registered
 
-__all__ = ["MOST_BYTES", "Arrival", "Delivery", "Dock", "JudgeType", "Uploads", "register"]
+__all__ = ["MOST_BYTES", "SMALL", "Arrival", "Brought", "Delivery", "Dock", "Held", "JudgeType", "Uploads", "register"]
 
 JudgeType = Callable[[str, str | None, bytes], str]
 
 MOST_BYTES: Final = 50 * 1024 * 1024
-_SMALL: Final = 1024 * 1024
+SMALL: Final = 1024 * 1024
 _HEAD: Final = 4096
 _FIRST_LOOK: Final = 0.01
 _SLOWEST_LOOK: Final = 0.25
@@ -39,6 +39,19 @@ class Delivery:
     same_as: DocumentId | None = None
     problem: Refusal | None = None
     sha256: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A small file in memory, judged. It is written to the disk only if its document does not have these bytes."""
+
+    key: str
+    content: bytes
+    sha256: bytes
+    media_type: str
+
+
+Brought: TypeAlias = Arrival | Held | Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +83,7 @@ class Uploads:
 
         A small file that is known already is never written to the disk, which is most of what a repetition costs.
         """
-        whole, again = await _read_ahead(content)
+        whole, again = await _read_ahead(content, SMALL)
         if whole and (known := await self._known(dock, name, whole, declared)):
             return known
         return await self.commit(dock, await self.stage(dock, name, again, declared=declared, limit=limit))
@@ -82,6 +95,16 @@ class Uploads:
         async with self._database.transaction(dock.grant) as tx:
             unchanged = await versions.is_unchanged(tx, document, fingerprint)
         return Delivery(key, Outcome.UNCHANGED, document, sha256=fingerprint) if unchanged else None
+
+    async def take(
+        self, dock: Dock, name: str, content: AsyncIterator[bytes], *, declared: str | None, room: int
+    ) -> Arrival | Held:
+        """As `stage`, but what has at most `room` bytes is held in memory."""
+        whole, again = await _read_ahead(content, room)
+        if not whole:
+            return await self.stage(dock, name, again, declared=declared)
+        key = document_key(name)
+        return Held(key, whole, sha256(whole).digest(), self._judge_type(key, declared, whole[:_HEAD]))
 
     async def stage(
         self, dock: Dock, name: str, content: AsyncIterator[bytes], *, declared: str | None, limit: int = MOST_BYTES
@@ -119,7 +142,7 @@ class Uploads:
         )
 
     async def commit_all(
-        self, dock: Dock, arrivals: Sequence[Arrival | Delivery], *, memo: Memo[list[Delivery]] | None = None
+        self, dock: Dock, arrivals: Sequence[Brought], *, memo: Memo[list[Delivery]] | None = None
     ) -> list[Delivery]:
         """Each in a transaction of its own, in order; a delivery among them (it was rejected) stays as it is.
 
@@ -131,16 +154,42 @@ class Uploads:
             if memo is not None:
                 async with self._database.transaction(dock.grant) as tx:
                     await idempotency.begin(tx, memo)
-            deliveries = [
-                arrival if isinstance(arrival, Delivery) else await self.commit(dock, waiting.pop(0))
-                for arrival in arrivals
-            ]
+            known = await self._all_known(dock, [arrival for arrival in arrivals if isinstance(arrival, Held)])
+            deliveries = [await self._settle(dock, arrival, waiting, known) for arrival in arrivals]
         finally:
             await self.drop(waiting)
         if memo is not None:
             async with self._database.transaction(dock.grant) as tx:
                 await idempotency.keep(tx, memo, deliveries)
         return deliveries
+
+    async def _all_known(self, dock: Dock, held: Sequence[Held]) -> dict[str, Delivery]:
+        """Those that are unchanged, by key: one transaction for all is most of what a repetition costs."""
+        if not held:
+            return {}
+        documents = {document_id(dock.source.id, one.key): one for one in held}
+        async with self._database.transaction(dock.grant) as tx:
+            same = await versions.unchanged(tx, {document: one.sha256 for document, one in documents.items()})
+        found = ((documents[document], document) for document in same)
+        return {one.key: Delivery(one.key, Outcome.UNCHANGED, document, sha256=one.sha256) for one, document in found}
+
+    async def _settle(
+        self, dock: Dock, brought: Brought, waiting: list[Arrival], known: Mapping[str, Delivery]
+    ) -> Delivery:
+        match brought:
+            case Delivery():
+                return brought
+            case Held():
+                return known.get(brought.key) or await self._commit_held(dock, brought)
+            case Arrival():
+                waiting.remove(brought)
+                return await self.commit(dock, brought)
+            case _:
+                assert_never(brought)
+
+    async def _commit_held(self, dock: Dock, held: Held) -> Delivery:
+        blob = await self._blobs.put(dock.grant.tenant, _chained([held.content]), limit=MOST_BYTES)
+        return await self.commit(dock, Arrival(held.key, blob, held.media_type))
 
     async def drop(self, arrivals: Iterable[Arrival]) -> None:
         """Staged bytes that nobody wants after all."""
@@ -185,23 +234,24 @@ async def register(tx: Transaction, source: Source, arrival: Arrival) -> Registe
     return registered
 
 
-async def _read_ahead(content: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes]]:
-    """The whole content if it is small, else nothing; and all of it to be read again."""
+async def _read_ahead(content: AsyncIterator[bytes], most: int) -> tuple[bytes, AsyncIterator[bytes]]:
+    """The whole content if it has at most so many bytes, else nothing; and all of it to be read again."""
     held: list[bytes] = []
     size = 0
     async for piece in content:
         held.append(piece)
         size += len(piece)
-        if size > _SMALL:
+        if size > most:
             return b"", _chained(held, content)
     return b"".join(held), _chained(held, content)
 
 
-async def _chained(held: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _chained(held: list[bytes], rest: AsyncIterator[bytes] | None = None) -> AsyncIterator[bytes]:
     for piece in held:
         yield piece
-    async for piece in rest:
-        yield piece
+    if rest is not None:
+        async for piece in rest:
+            yield piece
 
 
 def _now() -> float:

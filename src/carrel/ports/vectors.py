@@ -30,7 +30,8 @@ class TenantVectors(Protocol):
     """One tenant's vectors. Putting a chunk twice keeps one. Returns ids and scores only, never from outside the grant.
 
     Scores are inner products of unit vectors (-1 to 1), best first, ties by chunk id. Sources and versions filter
-    before ranking, so what lies outside never uses up the limit. Forgetting what is not there is no error. Raises
+    before ranking, so what lies outside never uses up the limit. Among very many candidates an index may be
+    approximate: it may miss some of the best, but invents none. Forgetting what is not there is no error. Raises
     Unavailable.
     """
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
@@ -15,6 +15,7 @@ from carrel.store.pages import Page, Place, page, place_of
 from carrel.store.transaction import Statement, Transaction
 
 # Both join `sources`: a private one is neither shown to another member nor taken from the bot by it.
+_LISTED: Final = "bots"
 _COLUMNS = """
     b.id, b.name, b.instructions, b.model, b.retrieval, b.created_at,
     array(select l.source_id from bot_sources l join sources s on s.tenant_id = l.tenant_id and s.id = l.source_id
@@ -108,10 +109,11 @@ async def named(tx: Transaction, name: str) -> Bot | None:
 
 
 async def listed(tx: Transaction, *, limit: int, cursor: str | None) -> Page[Bot]:
-    place = place_of(cursor)
+    place = place_of(cursor, of=_LISTED)
     moment, identifier = (place.created_at, place.id) if place else (None, None)
     rows = await tx.rows(_LIST, bots=_limit(tx), moment=moment, id=identifier, most=limit + 1)
-    return page([_bot(row) for row in rows], [Place(row["created_at"], row["id"]) for row in rows], limit)
+    places = [Place(row["created_at"], row["id"]) for row in rows]
+    return page([_bot(row) for row in rows], places, limit, of=_LISTED)
 
 
 async def change(tx: Transaction, bot: BotId, new: BotChange) -> Bot:

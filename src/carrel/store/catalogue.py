@@ -118,6 +118,9 @@ _HOLES: Final = """
       and (c.relkind = 'm' or c.relkind = 'v'
            and not coalesce(c.reloptions, '{}') && array['security_invoker=true', 'security_invoker=on'])
     union all
+    select 'The serving role can enter the schema of the tenants'' own index tables: revoke it, also from public.'
+    where has_schema_privilege(to_regnamespace('carrel_own'), 'USAGE')
+    union all
     select format('The serving role can create objects in schema %s: revoke it, also from public.', n.nspname)
     from pg_namespace n where has_schema_privilege(n.oid, 'CREATE')
       and n.oid in (to_regnamespace('carrel'), (select extnamespace from pg_extension where extname = 'vector'))

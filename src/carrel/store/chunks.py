@@ -39,6 +39,7 @@ _STORED = Statement("""
     select ordinal, text, heading_path, page, char_start, char_end, id from chunks
     where tenant_id = :tenant and version_id = :version and generation_id = :generation order by ordinal
 """)
+_FORGET_OWN = Statement("select forget_own(:versions)")
 _COUNT = Statement("select count(*) from chunks where tenant_id = :tenant and version_id = any (:versions)")
 
 
@@ -120,8 +121,13 @@ async def write(tx: Transaction, version: Version, generation: GenerationId, new
 
 
 async def clear(tx: Transaction, versions: Sequence[VersionId]) -> int:
-    """The chunks of these versions, and with them (by foreign key) their entries in PostgreSQL's index tables."""
-    return await tx.run(_CLEAR, versions=list(versions))
+    """The chunks of these versions, and with them their entries in PostgreSQL's index tables.
+
+    Those of pooled tables go by foreign key. A dedicated tenant's own tables have none.
+    """
+    cleared = await tx.run(_CLEAR, versions=list(versions))
+    await tx.run(_FORGET_OWN, versions=list(versions))
+    return cleared
 
 
 async def stored(tx: Transaction, version: VersionId, generation: GenerationId) -> list[StoredChunk]:

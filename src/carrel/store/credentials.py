@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
@@ -12,6 +12,7 @@ from carrel.domain.ids import BotId, KeyId, SourceId, TenantId
 from carrel.store.pages import Page, Place, page, place_of
 from carrel.store.transaction import Statement, Transaction
 
+_LISTED: Final = "keys"
 _COLUMNS = "id, name, scopes, source_ids, bot_ids, expires_at, revoked_at, last_used_at, created_at"
 _FIND = Statement("select * from find_key(:id)")
 _ADD = Statement(f"""
@@ -30,6 +31,7 @@ _REVOKE = Statement("""
     update api_keys set revoked_at = now() where tenant_id = :tenant and id = :id and revoked_at is null
 """)
 _REVOKE_OPERATOR = Statement("update operator_keys set revoked_at = now() where id = :id and revoked_at is null")
+_PASSED = Statement("select :moment::timestamptz <= now()")
 _USED = Statement("update api_keys set last_used_at = now() where tenant_id = :tenant and id = :id")
 _USED_OPERATOR = Statement("update operator_keys set last_used_at = now() where id = :id")
 
@@ -134,9 +136,10 @@ async def get(tx: Transaction, key: KeyId) -> KeyRow:
 
 
 async def listed(tx: Transaction, *, limit: int, cursor: str | None) -> Page[KeyRow]:
-    place = place_of(cursor)
+    place = place_of(cursor, of=_LISTED)
     rows = await tx.rows(_LIST, moment=place and place.created_at, id=place and place.id, most=limit + 1)
-    return page([_key(row) for row in rows], [Place(row["created_at"], row["id"]) for row in rows], limit)
+    places = [Place(row["created_at"], row["id"]) for row in rows]
+    return page([_key(row) for row in rows], places, limit, of=_LISTED)
 
 
 async def revoke(tx: Transaction, key: KeyId) -> None:
@@ -149,6 +152,11 @@ async def revoke_operator(tx: Transaction, key: KeyId) -> None:
     """Raises NotFound when there is no such key, or it is revoked already."""
     if not await tx.run(_REVOKE_OPERATOR, id=key):
         raise NotFound
+
+
+async def has_passed(tx: Transaction, moment: datetime) -> bool:
+    """By the clock of the database, by which keys expire."""
+    return bool(await tx.value(_PASSED, moment=moment))
 
 
 async def note_use(tx: Transaction, key: KeyId) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from carrel.domain.answers import Wish
 from carrel.domain.errors import NotFound
@@ -12,6 +12,7 @@ from carrel.store import sources
 from carrel.store.pages import Page, Place, page, place_of
 from carrel.store.transaction import Statement, Transaction
 
+_LISTED: Final = "documents"
 _SELECT = """
     select d.id, d.source_id, d.key, d.title, d.newest_version_id, d.live_version_id, d.attributes, d.same_as,
            d.created_at, d.updated_at, v.state, v.stage, v.media_type, v.size, v.attempts, v.failure_code,
@@ -69,11 +70,12 @@ async def get(tx: Transaction, document: DocumentId) -> Document:
 
 async def listed(tx: Transaction, shelf: Shelf, *, limit: int, cursor: str | None) -> Page[Document]:
     """Raises NotFound when the source or the bot is not there."""
-    place = place_of(cursor)
+    place = place_of(cursor, of=_LISTED)
     wanted = await _sources(tx, shelf)
     moment, identifier = (place.created_at, place.id) if place else (None, None)
     rows = await tx.rows(_LIST, sources=wanted, status=shelf.status, moment=moment, id=identifier, most=limit + 1)
-    return page([_document(row) for row in rows], [Place(row["created_at"], row["id"]) for row in rows], limit)
+    places = [Place(row["created_at"], row["id"]) for row in rows]
+    return page([_document(row) for row in rows], places, limit, of=_LISTED)
 
 
 async def describe(tx: Transaction, document: DocumentId, attributes: Mapping[str, AttributeValue]) -> Document:

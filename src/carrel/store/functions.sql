@@ -85,54 +85,138 @@ language sql stable security definer set search_path = carrel, pg_temp as $$
 $$;
 
 -- owner: index
+-- Whoever writes entries holds the tenant's layout as it is until the commit: see turn_layout. True where no foreign key
+-- guards what was written: then the caller makes sure that the version is still there.
 create or replace function put_dense_384(generation uuid, chunk_ids uuid[], source_ids uuid[], version_ids uuid[], embeddings halfvec[])
-returns void
-language sql volatile security definer set search_path = carrel, public, pg_temp as $$
-    insert into dense_entries_384 (tenant_id, chunk_id, generation_id, source_id, version_id, embedding)
-    select nullif(current_setting('carrel.tenant', true), '')::uuid, c, generation, s, v, e
-    from unnest(chunk_ids, source_ids, version_ids, embeddings) as entry (c, s, v, e)
-    on conflict (tenant_id, chunk_id) do update set embedding = excluded.embedding
+returns boolean
+language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    layout text;
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended(tenant::text, 0));
+    select l.state into layout from layouts l where l.tenant_id = tenant;
+    if layout is distinct from 'dedicated' then
+        insert into dense_entries_384 (tenant_id, chunk_id, generation_id, source_id, version_id, embedding)
+        select tenant, c, generation, s, v, e
+        from unnest(chunk_ids, source_ids, version_ids, embeddings) as entry (c, s, v, e)
+        on conflict (tenant_id, chunk_id) do update set embedding = excluded.embedding;
+    end if;
+    if layout in ('promoting', 'dedicated', 'demoting') then
+        execute format('insert into %s (tenant_id, chunk_id, generation_id, source_id, version_id, embedding)
+                        select $1, c, $2, s, v, e from unnest($3, $4, $5, $6) as entry (c, s, v, e)
+                        on conflict (tenant_id, chunk_id) do update set embedding = excluded.embedding',
+                       own_table('dense_384', tenant))
+        using tenant, generation, chunk_ids, source_ids, version_ids, embeddings;
+    end if;
+    return layout is not distinct from 'dedicated';
+end
 $$;
 
 -- owner: index
+-- The layout is read in the same snapshot as the entries, so a switch is seen whole or not at all. Of a dedicated tenant
+-- few candidates are compared one by one (what is left by a filter, or a small source); many are walked by HNSW, which
+-- goes on until `most` of them pass the filter.
 create or replace function search_dense_384(generation uuid, question halfvec, allowed uuid[], only_versions uuid[], most integer)
 returns table (chunk_id uuid, score double precision)
 language plpgsql stable security definer set search_path = carrel, public, pg_temp as $$
 declare
     tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    few constant integer := 4000;
+    candidates text;
+    counted integer;
 begin
-    return query
-    select d.chunk_id, -(d.embedding <#> question) from dense_entries_384 d
-    where d.tenant_id = tenant and d.generation_id = generation and d.source_id = any (allowed)
-      and (only_versions is null or d.version_id = any (only_versions))
-    order by d.embedding <#> question, d.chunk_id limit most;
+    if not exists (select from layouts l where l.tenant_id = tenant and l.state in ('dedicated', 'demoting')) then
+        return query
+        select d.chunk_id, -(d.embedding <#> question) from dense_entries_384 d
+        where d.tenant_id = tenant and d.generation_id = generation and d.source_id = any (allowed)
+          and (only_versions is null or d.version_id = any (only_versions))
+        order by d.embedding <#> question, d.chunk_id limit most;
+        return;
+    end if;
+    candidates := format('from %s where tenant_id = $1 and generation_id = $2 and source_id = any ($3)',
+                         own_table('dense_384', tenant));
+    if only_versions is not null then
+        candidates := candidates || ' and version_id = any ($4)';
+    end if;
+    execute format('select count(*) from (select %s limit %s) found', candidates, few)
+    into counted using tenant, generation, allowed, only_versions;
+    if counted < few then
+        return query execute format(
+            'with found as materialized (select chunk_id, embedding <#> $5 as distance %s)
+             select chunk_id, -distance from found order by distance, chunk_id limit $6', candidates)
+        using tenant, generation, allowed, only_versions, question, most;
+        return;
+    end if;
+    perform set_config('hnsw.iterative_scan', 'strict_order', true),
+            set_config('hnsw.ef_search', least(greatest(2 * most, 400), 1000)::text, true);
+    return query execute format(
+        'select chunk_id, -distance from (select chunk_id, embedding <#> $5 as distance %s
+                                          order by embedding <#> $5 limit $6) found
+         order by distance, chunk_id', candidates)
+    using tenant, generation, allowed, only_versions, question, most;
 end
 $$;
 
 -- owner: index
 create or replace function forget_dense_384(version uuid)
 returns void
-language sql volatile security definer set search_path = carrel, public, pg_temp as $$
-    delete from dense_entries_384
-    where tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and version_id = version
+language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended(tenant::text, 0));
+    delete from dense_entries_384 where tenant_id = tenant and version_id = version;
+    if exists (select from layouts l where l.tenant_id = tenant and l.state in ('promoting', 'dedicated', 'demoting')) then
+        execute format('delete from %s where tenant_id = $1 and version_id = $2', own_table('dense_384', tenant))
+        using tenant, version;
+    end if;
+end
 $$;
 
 -- owner: index
 create or replace function count_dense_384(generation uuid)
 returns bigint
-language sql stable security definer set search_path = carrel, public, pg_temp as $$
-    select count(*) from dense_entries_384
-    where tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and generation_id = generation
+language plpgsql stable security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    counted bigint;
+begin
+    if exists (select from layouts l where l.tenant_id = tenant and l.state in ('dedicated', 'demoting')) then
+        execute format('select count(*) from %s where tenant_id = $1 and generation_id = $2',
+                       own_table('dense_384', tenant))
+        into counted using tenant, generation;
+        return counted;
+    end if;
+    return (select count(*) from dense_entries_384 where tenant_id = tenant and generation_id = generation);
+end
 $$;
 
 -- owner: index
 create or replace function put_lexical(generation uuid, chunk_ids uuid[], source_ids uuid[], version_ids uuid[], term_vectors sparsevec[])
-returns void
-language sql volatile security definer set search_path = carrel, public, pg_temp as $$
-    insert into lexical_entries (tenant_id, chunk_id, generation_id, source_id, version_id, terms)
-    select nullif(current_setting('carrel.tenant', true), '')::uuid, c, generation, s, v, t
-    from unnest(chunk_ids, source_ids, version_ids, term_vectors) as entry (c, s, v, t)
-    on conflict (tenant_id, chunk_id) do update set terms = excluded.terms
+returns boolean
+language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    layout text;
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended(tenant::text, 0));
+    select l.state into layout from layouts l where l.tenant_id = tenant;
+    if layout is distinct from 'dedicated' then
+        insert into lexical_entries (tenant_id, chunk_id, generation_id, source_id, version_id, terms)
+        select tenant, c, generation, s, v, t
+        from unnest(chunk_ids, source_ids, version_ids, term_vectors) as entry (c, s, v, t)
+        on conflict (tenant_id, chunk_id) do update set terms = excluded.terms;
+    end if;
+    if layout in ('promoting', 'dedicated', 'demoting') then
+        execute format('insert into %s (tenant_id, chunk_id, generation_id, source_id, version_id, terms)
+                        select $1, c, $2, s, v, t from unnest($3, $4, $5, $6) as entry (c, s, v, t)
+                        on conflict (tenant_id, chunk_id) do update set terms = excluded.terms',
+                       own_table('lexical', tenant))
+        using tenant, generation, chunk_ids, source_ids, version_ids, term_vectors;
+    end if;
+    return layout is not distinct from 'dedicated';
+end
 $$;
 
 -- owner: index
@@ -145,30 +229,49 @@ language sql volatile security definer set search_path = carrel, pg_temp as $$
 $$;
 
 -- owner: index
-create or replace function search_lexical(generation uuid, question sparsevec, allowed uuid[], only_versions uuid[], most integer)
+-- `rarest` are those terms of the question that choose the candidates of a dedicated tenant; all terms rank them.
+create or replace function search_lexical(generation uuid, question sparsevec, rarest sparsevec, allowed uuid[], only_versions uuid[], most integer)
 returns table (chunk_id uuid, score double precision)
 language plpgsql stable security definer set search_path = carrel, public, pg_temp as $$
 declare
     tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
 begin
-    return query
-    select found.chunk_id, found.score from (
-        select l.chunk_id, -(l.terms <#> question) as score from lexical_entries l
-        where l.tenant_id = tenant and l.generation_id = generation and l.source_id = any (allowed)
-          and (only_versions is null or l.version_id = any (only_versions))
-    ) found
-    where found.score > 0 order by found.score desc, found.chunk_id limit most;
+    if not exists (select from layouts l where l.tenant_id = tenant and l.state in ('dedicated', 'demoting')) then
+        return query
+        select found.chunk_id, found.score from (
+            select l.chunk_id, -(l.terms <#> question) as score from lexical_entries l
+            where l.tenant_id = tenant and l.generation_id = generation and l.source_id = any (allowed)
+              and (only_versions is null or l.version_id = any (only_versions))
+        ) found
+        where found.score > 0 order by found.score desc, found.chunk_id limit most;
+        return;
+    end if;
+    return query execute format(
+        'with found as materialized (
+             select chunk_id, -(terms <#> $5) as score from %s
+             where tenant_id = $1 and generation_id = $2 and source_id = any ($3) %s and term_ids(terms) && $6)
+         select chunk_id, score from found where score > 0 order by score desc, chunk_id limit $7',
+        own_table('lexical', tenant),
+        case when only_versions is null then '' else 'and version_id = any ($4)' end)
+    using tenant, generation, allowed, only_versions, question, term_ids(rarest), most;
 end
 $$;
 
 -- owner: index
 create or replace function forget_lexical(version uuid)
 returns void
-language sql volatile security definer set search_path = carrel, public, pg_temp as $$
-    delete from lexical_entries
-    where tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and version_id = version;
-    delete from lexical_profiles
-    where tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and version_id = version
+language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended(tenant::text, 0));
+    delete from lexical_entries where tenant_id = tenant and version_id = version;
+    delete from lexical_profiles where tenant_id = tenant and version_id = version;
+    if exists (select from layouts l where l.tenant_id = tenant and l.state in ('promoting', 'dedicated', 'demoting')) then
+        execute format('delete from %s where tenant_id = $1 and version_id = $2', own_table('lexical', tenant))
+        using tenant, version;
+    end if;
+end
 $$;
 
 -- owner: index
@@ -222,18 +325,251 @@ language sql volatile security definer set search_path = carrel, pg_temp as $$
 $$;
 
 -- owner: index
--- A twin's vectors are its sibling's: the same text gives the same vector.
+-- A twin's vectors are its sibling's: the same text gives the same vector. How many were copied, and what put says.
 create or replace function copy_dense_384(generation uuid, from_chunks uuid[], to_chunks uuid[], source uuid, version uuid)
-returns bigint
-language sql volatile security definer set search_path = carrel, public, pg_temp as $$
-    with copied as (
+returns table (copied bigint, unguarded boolean)
+language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    layout text;
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended(tenant::text, 0));
+    select l.state into layout from layouts l where l.tenant_id = tenant;
+    copied := 0;
+    unguarded := layout is not distinct from 'dedicated';
+    if not unguarded then
         insert into dense_entries_384 (tenant_id, chunk_id, generation_id, source_id, version_id, embedding)
         select d.tenant_id, pair.new, generation, source, version, d.embedding
         from unnest(from_chunks, to_chunks) as pair (old, new)
-        join dense_entries_384 d on d.chunk_id = pair.old and d.generation_id = generation
-         and d.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
-        on conflict (tenant_id, chunk_id) do update set embedding = excluded.embedding
-        returning 1
-    )
-    select count(*) from copied
+        join dense_entries_384 d on d.chunk_id = pair.old and d.generation_id = generation and d.tenant_id = tenant
+        on conflict (tenant_id, chunk_id) do update set embedding = excluded.embedding;
+        get diagnostics copied = row_count;
+    end if;
+    if layout in ('promoting', 'dedicated', 'demoting') then
+        execute format('insert into %1$s (tenant_id, chunk_id, generation_id, source_id, version_id, embedding)
+                        select d.tenant_id, pair.new, $2, $5, $6, d.embedding
+                        from unnest($3, $4) as pair (old, new)
+                        join %2$s d on d.chunk_id = pair.old and d.generation_id = $2 and d.tenant_id = $1
+                        on conflict (tenant_id, chunk_id) do update set embedding = excluded.embedding',
+                       own_table('dense_384', tenant),
+                       case when layout = 'promoting' then 'dense_entries_384' else own_table('dense_384', tenant) end)
+        using tenant, generation, from_chunks, to_chunks, source, version;
+        get diagnostics copied = row_count;
+    end if;
+    return next;
+end
+$$;
+
+-- owner: index
+-- A tenant's own tables have no foreign key: one for each would make every deletion of a chunk visit all of them. So who
+-- deletes chunks calls this in the same transaction.
+create or replace function forget_own(versions uuid[])
+returns void
+language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    kind text;
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended(tenant::text, 0));
+    if exists (select from layouts l where l.tenant_id = tenant and l.state in ('promoting', 'dedicated', 'demoting')) then
+        foreach kind in array array['dense_384', 'lexical'] loop
+            execute format('delete from %s where tenant_id = $1 and version_id = any ($2)', own_table(kind, tenant))
+            using tenant, versions;
+        end loop;
+    end if;
+end
+$$;
+
+-- owner: index
+-- How the tenant's entries lie, what its operator asked for, how many chunks were counted last. `settled`: the last
+-- change is so long ago that no search which saw the former layout can still run.
+create or replace function layout_of()
+returns table (state text, asked text, chunks integer, settled boolean)
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    select coalesce(l.state, 'pooled'), t.isolation_asked,
+           coalesce((select max(s.chunks) from lexical_stats s where s.tenant_id = t.id), 0),
+           coalesce(l.changed_at < now() - interval '1 minute', true)
+    from tenants t left join layouts l on l.tenant_id = t.id
+    where t.id = nullif(current_setting('carrel.tenant', true), '')::uuid
+$$;
+
+-- owner: index
+-- Two empty tables that can hold rows of this tenant only; nobody reads or writes them yet. False if they are there.
+create or replace function open_own()
+returns boolean
+language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    kind text;
+    own text;
+begin
+    perform pg_advisory_xact_lock(hashtextextended(tenant::text, 0));
+    insert into layouts (tenant_id, state) values (tenant, 'filling') on conflict do nothing;
+    if not found then
+        return false;
+    end if;
+    foreach kind in array array['dense_384', 'lexical'] loop
+        own := own_table(kind, tenant);
+        execute format('drop table if exists %s', own);
+        execute format('create table %s (tenant_id uuid not null check (tenant_id = %L), chunk_id uuid not null,
+                            generation_id uuid not null, source_id uuid not null, version_id uuid not null, %s not null,
+                            primary key (tenant_id, chunk_id))
+                        with (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0.05)',
+                       own, tenant, case kind when 'lexical' then 'terms sparsevec(536870911)'
+                                              else 'embedding halfvec(384)' end);
+        execute format('alter table %s alter column %s set storage main, enable row level security,
+                        force row level security', own, case kind when 'lexical' then 'terms' else 'embedding' end);
+        execute format('create policy definer_index on %s to %I using (true) with check (true)', own, current_user);
+    end loop;
+    return true;
+end
+$$;
+
+-- owner: index
+-- The indexes of the own tables, built at once while nobody else touches them: many times faster than row by row.
+create or replace function index_own(memory text)
+returns void
+language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    dense constant text := own_table('dense_384', tenant);
+    lexical constant text := own_table('lexical', tenant);
+begin
+    if not exists (select from layouts l where l.tenant_id = tenant and l.state = 'filling') then
+        return;
+    end if;
+    perform set_config('maintenance_work_mem', memory, true), set_config('max_parallel_maintenance_workers', '0', true);
+    if not exists (select from pg_index i where i.indrelid = lexical::regclass and not i.indisprimary) then
+        execute format('create index on %s (source_id)', dense);
+        execute format('create index on %s (version_id)', dense);
+        execute format('create index on %s using hnsw (embedding halfvec_ip_ops)
+                        with (m = 32, ef_construction = 128)', dense);
+        execute format('create index on %s (source_id)', lexical);
+        execute format('create index on %s (version_id)', lexical);
+        execute format('create index on %s using gin (term_ids(terms)) with (fastupdate = off)', lexical);
+    end if;
+    execute format('analyze %s, %s', dense, lexical);
+end
+$$;
+
+-- owner: index
+-- Makes the next `most` entries after a chunk alike on the side that is being built: own tables while they are filled and
+-- promoted, pooled ones while the tenant is demoted. Returns the last chunk it looked at, null when it was the end.
+create or replace function reconcile_own(kind text, after uuid, most integer)
+returns uuid
+language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    own constant text := own_table(case kind when 'lexical' then 'lexical' else 'dense_384' end, tenant);
+    pooled constant text := case kind when 'lexical' then 'lexical_entries' else 'dense_entries_384' end;
+    what constant text := case kind when 'lexical' then 'terms' else 'embedding' end;
+    layout text;
+    truth text;
+    built text;
+    upto uuid;
+begin
+    select l.state into layout from layouts l where l.tenant_id = tenant;
+    if layout in ('filling', 'promoting') then
+        truth := pooled;
+        built := own;
+    elsif layout = 'demoting' then
+        truth := own;
+        built := pooled;
+    else
+        return null;
+    end if;
+    execute format('select chunk_id from %s where tenant_id = $1 and ($2 is null or chunk_id > $2)
+                    order by chunk_id offset $3 - 1 limit 1', truth) into upto using tenant, after, most;
+    execute format('delete from %s b where b.tenant_id = $1 and ($2 is null or b.chunk_id > $2)
+                    and ($3 is null or b.chunk_id <= $3)
+                    and not exists (select from %s t where t.tenant_id = $1 and t.chunk_id = b.chunk_id
+                                    and t.%3$I = b.%3$I)', built, truth, what) using tenant, after, upto;
+    -- The lock on pooled rows makes a deletion wait, so that it deletes the copies too. Own rows need none: the copies
+    -- get a foreign key, which waits for the deletion.
+    execute format('insert into %1$s (tenant_id, chunk_id, generation_id, source_id, version_id, %3$I)
+                    select t.tenant_id, t.chunk_id, t.generation_id, t.source_id, t.version_id, t.%3$I from %2$s t
+                    where t.tenant_id = $1 and ($2 is null or t.chunk_id > $2) and ($3 is null or t.chunk_id <= $3)
+                      and not exists (select from %1$s b where b.tenant_id = $1 and b.chunk_id = t.chunk_id)
+                    order by t.chunk_id %4$s on conflict do nothing',
+                   built, truth, what, case when truth = pooled then 'for share of t' else '' end)
+    using tenant, after, upto;
+    return upto;
+end
+$$;
+
+-- owner: index
+-- From one layout to the next, in one transaction that waits for those who write this tenant's entries. False when the
+-- tenant is not in `former`, or when what was built is not yet like what it was built from.
+create or replace function turn_layout(former text, following text)
+returns boolean
+language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    dense constant text := own_table('dense_384', tenant);
+    lexical constant text := own_table('lexical', tenant);
+    alike boolean;
+begin
+    if (former, following) not in (('filling', 'promoting'), ('promoting', 'dedicated'), ('dedicated', 'demoting'),
+                                   ('demoting', 'leaving'), ('demoting', 'dedicated'), ('filling', 'leaving'),
+                                   ('promoting', 'leaving')) then
+        raise exception 'From % to % there is no way.', former, following;
+    end if;
+    perform pg_advisory_xact_lock(hashtextextended(tenant::text, 0));
+    if not exists (select from layouts l where l.tenant_id = tenant and l.state = former) then
+        return false;
+    end if;
+    if (former, following) in (('promoting', 'dedicated'), ('demoting', 'leaving')) then
+        execute format('select (select count(*) from %s) = (select count(*) from dense_entries_384 where tenant_id = $1)
+                           and (select count(*) from %s) = (select count(*) from lexical_entries where tenant_id = $1)',
+                       dense, lexical) into alike using tenant;
+        if not alike then
+            return false;
+        end if;
+    end if;
+    update layouts set state = following, changed_at = now() where tenant_id = tenant;
+    update tenants set isolation = case when following in ('dedicated', 'demoting') then 'dedicated' else 'pooled' end
+    where id = tenant;
+    return true;
+end
+$$;
+
+-- owner: index
+-- What a dedicated tenant left behind in the pooled tables; nobody reads it any more. How many are gone now.
+create or replace function clear_pooled(most integer)
+returns bigint
+language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    vectors bigint;
+    words bigint;
+begin
+    if not exists (select from layouts l where l.tenant_id = tenant and l.state = 'dedicated') then
+        return 0;
+    end if;
+    delete from dense_entries_384 d where d.tenant_id = tenant and d.chunk_id = any (array(
+        select o.chunk_id from dense_entries_384 o where o.tenant_id = tenant limit most));
+    get diagnostics vectors = row_count;
+    delete from lexical_entries l where l.tenant_id = tenant and l.chunk_id = any (array(
+        select o.chunk_id from lexical_entries o where o.tenant_id = tenant limit most));
+    get diagnostics words = row_count;
+    return vectors + words;
+end
+$$;
+
+-- owner: index
+-- The own tables of a tenant that is pooled again. False while a search may still read them.
+create or replace function close_own()
+returns boolean
+language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+begin
+    perform pg_advisory_xact_lock(hashtextextended(tenant::text, 0));
+    delete from layouts l where l.tenant_id = tenant and l.state = 'leaving' and l.changed_at < now() - interval '1 minute';
+    if not found then
+        return false;
+    end if;
+    execute format('drop table if exists %s, %s', own_table('dense_384', tenant), own_table('lexical', tenant));
+    return true;
+end
 $$;

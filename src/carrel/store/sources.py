@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
@@ -14,6 +14,7 @@ from carrel.domain.library import ChunkRules, DocumentStatus, Duplicates, Source
 from carrel.store.pages import Page, Place, page, place_of
 from carrel.store.transaction import Statement, Transaction
 
+_LISTED: Final = "sources"
 _COLUMNS = "s.id, s.name, s.kind, s.visibility, s.duplicates, s.chunk_size, s.chunk_overlap, s.owner_id, s.created_at"
 _COUNTS = """
     (select coalesce(jsonb_object_agg(c.state, c.n), '{}') from (
@@ -114,9 +115,10 @@ async def named(tx: Transaction, name: str) -> Source | None:
 
 
 async def listed(tx: Transaction, *, bot: BotId | None, limit: int, cursor: str | None) -> Page[Source]:
-    place = place_of(cursor)
+    place = place_of(cursor, of=_LISTED)
     rows = await tx.rows(_LIST, bot=bot, moment=place and place.created_at, id=place and place.id, most=limit + 1)
-    return page([_source(row) for row in rows], [Place(row["created_at"], row["id"]) for row in rows], limit)
+    places = [Place(row["created_at"], row["id"]) for row in rows]
+    return page([_source(row) for row in rows], places, limit, of=_LISTED)
 
 
 async def readable(tx: Transaction, wish: Wish) -> frozenset[SourceId]:

@@ -1,17 +1,21 @@
 """Tenants: the platform's own list."""
 
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
 from carrel.domain.errors import Conflict
 from carrel.domain.ids import TenantId
+from carrel.domain.layout import Isolation
 from carrel.domain.library import Tenant
 from carrel.store.pages import Page, Place, page, place_of
 from carrel.store.transaction import Statement, Transaction
 
+_LISTED: Final = "tenants"
 _COLUMNS = "id, slug, name, status, isolation, created_at"
-_ADD = Statement(f"insert into tenants (id, slug, name) values (:id, :slug, :name) returning {_COLUMNS}")
+_ADD = Statement(f"""
+    insert into tenants (id, slug, name, isolation_asked) values (:id, :slug, :name, :asked) returning {_COLUMNS}
+""")
 _FIND = Statement(f"select {_COLUMNS} from tenants where slug = :name or id::text = :name")
 _ANSWERS = Statement("select 1")
 _LIST = Statement(f"""
@@ -21,10 +25,10 @@ _LIST = Statement(f"""
 """)
 
 
-async def add(tx: Transaction, tenant: TenantId, *, slug: str, name: str) -> Tenant:
-    """Raises Conflict `tenant_exists`."""
+async def add(tx: Transaction, tenant: TenantId, *, slug: str, name: str, asked: Isolation | None = None) -> Tenant:
+    """`asked` is the isolation that it will have whatever its size. Raises Conflict `tenant_exists`."""
     try:
-        row = await tx.row(_ADD, id=tenant, slug=slug, name=name)
+        row = await tx.row(_ADD, id=tenant, slug=slug, name=name, asked=asked)
     except asyncpg.UniqueViolationError as error:
         raise Conflict(f"A tenant {slug!r} exists already.", code="tenant_exists") from error
     return _tenant(row)
@@ -42,9 +46,10 @@ async def find(tx: Transaction, name: str) -> Tenant | None:
 
 
 async def listed(tx: Transaction, *, limit: int, cursor: str | None) -> Page[Tenant]:
-    place = place_of(cursor)
+    place = place_of(cursor, of=_LISTED)
     rows = await tx.rows(_LIST, moment=place and place.created_at, id=place and place.id, most=limit + 1)
-    return page([_tenant(row) for row in rows], [Place(row["created_at"], row["id"]) for row in rows], limit)
+    places = [Place(row["created_at"], row["id"]) for row in rows]
+    return page([_tenant(row) for row in rows], places, limit, of=_LISTED)
 
 
 def _tenant(row: Any) -> Tenant:

@@ -5,7 +5,7 @@ pending -> processing -> ready (live) -> gone, when a newer one is ready
 A version that is not ready has a job; a version without a job is ready or failed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -31,6 +31,17 @@ _DELIVERED_AGAIN = Statement("""
       and v.tenant_id = d.tenant_id and v.id = d.newest_version_id and v.fingerprint = :fingerprint
       and v.failure_code is distinct from 'content_missing'
 """)
+_ALL_DELIVERED_AGAIN = Statement("""
+    with same as (
+        select d.id from unnest(:ids::uuid[], :fingerprints::bytea[]) given (id, fingerprint)
+        join documents d on d.tenant_id = :tenant and d.id = given.id and d.deleted_at is null
+        join document_versions v on v.tenant_id = d.tenant_id and v.id = d.newest_version_id
+            and v.fingerprint = given.fingerprint and v.failure_code is distinct from 'content_missing'
+        order by d.id for update of d
+    )
+    update documents d set deliveries = d.deliveries + 1 from same where d.tenant_id = :tenant and d.id = same.id
+    returning d.id
+""")
 _ONE_AT_A_TIME = Statement("select pg_advisory_xact_lock(:fingerprint)")
 _TWIN = Statement("""
     select d.id from documents d
@@ -52,6 +63,9 @@ _ADOPT = Statement("""
         title = case when deleted_at is null then title else :title end,
         created_at = case when deleted_at is null then created_at else now() end, deleted_at = null, updated_at = now()
     where tenant_id = :tenant and id = :id
+""")
+_PIN = Statement("""
+    select id from document_versions where tenant_id = :tenant and id = any (:versions) for key share
 """)
 _NO_TWIN = Statement("update documents set same_as = null where tenant_id = :tenant and same_as = :id")
 _SUPERSEDED = Statement("""
@@ -156,6 +170,12 @@ async def is_unchanged(tx: Transaction, document: DocumentId, fingerprint: bytes
     return await tx.run(_DELIVERED_AGAIN, id=document, fingerprint=fingerprint) > 0
 
 
+async def unchanged(tx: Transaction, fingerprints: Mapping[DocumentId, bytes]) -> set[DocumentId]:
+    """Those whose newest version has these bytes, as `is_unchanged` for many, in one statement."""
+    rows = await tx.rows(_ALL_DELIVERED_AGAIN, ids=list(fingerprints), fingerprints=list(fingerprints.values()))
+    return {DocumentId(row["id"]) for row in rows}
+
+
 async def _adopt(tx: Transaction, source: Source, arrival: Arrival, twin: DocumentId | None) -> VersionId:
     document, version = document_id(source.id, arrival.key), VersionId(new_id())
     await tx.run(
@@ -227,6 +247,13 @@ async def live_twin(tx: Transaction, version: Version) -> LiveTwin | None:
         media_type=version.media_type,
     )
     return LiveTwin(VersionId(row["id"]), row["title"], row["key"]) if row else None
+
+
+async def pin(tx: Transaction, versions: Iterable[VersionId]) -> None:
+    """They are there, and cannot go before the commit. Raises Conflict `not_wanted` when one has gone."""
+    wanted = set(versions)
+    if len(await tx.rows(_PIN, versions=sorted(wanted))) < len(wanted):
+        raise Conflict("The document is no longer wanted.", code="not_wanted")
 
 
 async def enter_stage(tx: Transaction, claim: Claim, stage: Stage) -> None:

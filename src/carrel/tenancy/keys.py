@@ -3,7 +3,7 @@
 import hmac
 import uuid
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 
 from carrel.domain.access import (
@@ -100,6 +100,8 @@ class Keys:
         return key
 
     async def _add(self, tx: Transaction, key: ApiKey, wish: KeyWish) -> IssuedKey:
+        if wish.expires_at is not None and await credentials.has_passed(tx, wish.expires_at):
+            raise Invalid("The key would have expired already.", code="expires_in_the_past", field="expires_at")
         if wish.sources is not None:
             await sources.resolve(tx, wish.sources)
         for bot in wish.bots or ():
@@ -120,8 +122,6 @@ def _judged(principal: Principal, wish: KeyWish) -> KeyWish:
     """The wish, ending with its maker at the latest."""
     if not wish.scopes:
         raise Invalid("A key needs at least one scope.", code="no_scopes", field="scopes")
-    if wish.expires_at is not None and wish.expires_at <= datetime.now(UTC):
-        raise Invalid("The key would have expired already.", code="expires_in_the_past", field="expires_at")
     if not wish.scopes <= principal.scopes:
         raise Denied("A key can give only the scopes that it has itself.", code="scope_missing")
     if principal.expires_at is None:

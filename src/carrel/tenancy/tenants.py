@@ -5,11 +5,12 @@ import unicodedata
 import uuid
 from typing import Final
 
-from carrel.domain.access import Principal, operate
+from carrel.domain.access import Principal, for_job, operate
 from carrel.domain.errors import Conflict, Invalid, NotFound
 from carrel.domain.ids import TenantId, new_id
+from carrel.domain.layout import Isolation
 from carrel.domain.library import Tenant
-from carrel.store import idempotency, tenants
+from carrel.store import idempotency, layouts, tenants
 from carrel.store.pages import Page
 from carrel.store.transaction import Database
 
@@ -22,9 +23,18 @@ class Tenants:
         self._database = database
 
     async def create(
-        self, principal: Principal, name: str, *, slug: str | None = None, once: str | None = None
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        slug: str | None = None,
+        once: str | None = None,
+        isolation: Isolation | None = None,
     ) -> Tenant:
-        """`once` is the caller's Idempotency-Key. Raises Denied, Invalid `invalid_slug`, Conflict `tenant_exists`."""
+        """`once` is the caller's Idempotency-Key; without `isolation` the tenant's size decides on it.
+
+        Raises Denied, Invalid `invalid_slug`, Conflict `tenant_exists`.
+        """
         identifier = _id_for(principal, once)
         wanted = slug or slug_of(name)
         if not _SLUG.fullmatch(wanted) or _ID.fullmatch(wanted):
@@ -33,7 +43,8 @@ class Tenants:
         if made is None:
             try:
                 async with self._database.transaction(operate(principal)) as tx:
-                    return await tenants.add(tx, identifier, slug=wanted, name=name)
+                    added = await tenants.add(tx, identifier, slug=wanted, name=name, asked=isolation)
+                return await self._settled(principal, added, isolation)
             except Conflict:
                 made = await self._made(principal, identifier)  # the same request, at the same time
                 if made is None:
@@ -41,6 +52,14 @@ class Tenants:
         if (made.slug, made.name) != (wanted, name):
             raise idempotency.mismatch()
         return made
+
+    async def _settled(self, principal: Principal, tenant: Tenant, isolation: Isolation | None) -> Tenant:
+        """Should the process die before this, the worker's hourly round does it."""
+        if isolation is not Isolation.DEDICATED:
+            return tenant
+        async with self._database.transaction(for_job(tenant.id, None)) as tx:
+            await layouts.begin_dedicated(tx)
+        return await self._made(principal, tenant.id) or tenant
 
     async def _made(self, principal: Principal, identifier: TenantId) -> Tenant | None:
         async with self._database.transaction(operate(principal)) as tx:

@@ -2,9 +2,11 @@
 
 import asyncio
 import ctypes
+import mmap
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
@@ -18,10 +20,12 @@ from carrel.ask.question import Asker
 from carrel.ask.retrieve import Retriever
 from carrel.domain.errors import Refusal
 from carrel.domain.jobs import JobKind
+from carrel.domain.layout import Thresholds
 from carrel.ingest.desk import Desk
 from carrel.ingest.forget import Forgetting, Purge
 from carrel.ingest.index import Indexer
 from carrel.ingest.pipeline import Ingestion, Tools, Work
+from carrel.ingest.reshape import Reshaping
 from carrel.ingest.retry import Retries
 from carrel.ingest.sweep import Sweep
 from carrel.ingest.upload import Uploads
@@ -48,11 +52,12 @@ if TYPE_CHECKING:
 Task = Callable[[Work], Awaitable[None]]
 
 _PATIENCE: Final = 60.0
+_HOARD: Final = 8 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Every collaborator that could be another product."""
+    """Every collaborator that could be another product, and when a tenant is large."""
 
     base: Base
     embedder: Embedder
@@ -60,6 +65,7 @@ class Parts:
     vectors: VectorIndexes
     words: LexicalIndexes
     model: Model
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +125,10 @@ def tasks(parts: Parts, parser: Parser) -> dict[JobKind, Task]:
     indexer = Indexer(database, parts.vectors, parts.words, analyzer=parts.analyzer)
     tools = Tools(database, blobs, parser, parts.embedder, parts.analyzer, parts.vectors, indexer)
     return {
-        JobKind.INGEST: Ingestion(tools).run,
+        JobKind.INGEST: _returning_memory(Ingestion(tools).run),
         JobKind.PURGE: Purge(database, blobs, parts.vectors, parts.words).run,
-        JobKind.WEIGH: Weighing(database, parts.words).run,
+        JobKind.WEIGH: _returning_memory(Weighing(database, parts.words, parts.thresholds).run),
+        JobKind.RESHAPE: Reshaping(database, parts.thresholds).run,
     }
 
 
@@ -151,7 +158,7 @@ class Bench:
 @asynccontextmanager
 async def working(settings: Settings) -> AsyncIterator[Bench]:
     async with equipped(settings) as parts, parsing(settings) as parser:
-        rules, sweep = settings.worker, Sweep(parts.base.database, parts.base.blobs)
+        rules, sweep = settings.worker, Sweep(parts.base.database, parts.base.blobs, thresholds=parts.thresholds)
         yield Bench(Desk(parts.base.database), tasks(parts, parser), rules.concurrency, rules.lease, sweep.run)
 
 
@@ -181,6 +188,7 @@ async def equipped(settings: Settings) -> AsyncIterator[Parts]:
             vectors=PgvectorIndexes(base.database),
             words=PostgresWords(base.database),
             model=Extractive(EnglishAnalyzer()),
+            thresholds=Thresholds(settings.layout.promote_at, settings.layout.demote_below),
         )
         _return_memory()
         yield parts
@@ -202,8 +210,26 @@ def _load_embedder(settings: Settings) -> "MiniLM":
     return minilm.prepare(settings.folder, threads=settings.embedder.threads)
 
 
+def _returning_memory(task: Task) -> Task:
+    """What a large document or tenant needed goes back to the system: each thread's allocator would keep it."""
+
+    async def run(work: Work) -> None:
+        before = _resident()
+        try:
+            await task(work)
+        finally:
+            if _resident() > before + _HOARD:
+                _return_memory()
+
+    return run
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
+
+
 def _return_memory() -> None:
-    """What only the start needed goes back to the system: 10 MB in each process."""
+    """Also what only the start needed: 10 MB in each process."""
     with suppress(AttributeError):  # glibc's own
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -4,11 +4,11 @@ import asyncio
 import hashlib
 import math
 import os
-import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO, Final
 
 from carrel.domain.errors import NotFound, TooLarge, Unavailable
@@ -57,7 +57,7 @@ class LocalBlobs:
 
     async def older(self, tenant: TenantId, *, seconds: float) -> list[str]:
         try:
-            return await asyncio.to_thread(_older, self._root / str(tenant), time.time() - seconds)
+            return await asyncio.to_thread(_older, self._root / str(tenant), seconds)
         except OSError as error:
             raise Unavailable(f"The blob store cannot be read: {error.strerror}.", code="blobs_unavailable") from error
 
@@ -68,11 +68,18 @@ class LocalBlobs:
         return path
 
 
-def _older(folder: Path, moment: float) -> list[str]:
+def _older(folder: Path, seconds: float) -> list[str]:
     if not folder.is_dir():
         return []
+    moment = _now(folder) - seconds
     with os.scandir(folder) as entries:
         return [f"{folder.name}/{entry.name}" for entry in entries if _changed(entry) < moment]
+
+
+def _now(folder: Path) -> float:
+    """By the clock of the file system, which may be another machine's: with ours a young file could look old."""
+    with TemporaryFile(dir=folder) as probe:
+        return os.fstat(probe.fileno()).st_mtime
 
 
 def _changed(entry: "os.DirEntry[str]") -> float:

@@ -2,6 +2,9 @@
 
 Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009). The average length is
 a constant instead of a moving statistic, so an entry is written once. The score is an exact inner product.
+
+Of a pooled tenant every entry is scored. Of a dedicated one those are scored that hold one of the question's rarest
+terms: a chunk that has only the frequent ones is hardly ever among the best.
 """
 
 import asyncio
@@ -9,6 +12,7 @@ import math
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 from zlib import crc32
 
@@ -23,6 +27,7 @@ from carrel.domain.text import Term
 from carrel.ports.lexical import LexicalEntry, Matches, TenantWords, WeighedTerm
 from carrel.store import generations
 from carrel.store.transaction import Database, Statement, Transaction
+from carrel.store.versions import pin
 
 K1: Final = 1.2
 B: Final = 0.75
@@ -30,11 +35,14 @@ AVERAGE_LENGTH: Final = 120.0
 DIMENSIONS: Final = 2**29 - 1
 _MOST_TERMS: Final = 64
 _MOST_OF_A_CHUNK: Final = 8_000  # pgvector keeps 16,000 of a sparse vector, and refuses more
+_MOST_CANDIDATES: Final = 10_000
 _CACHED_BYTES: Final = 64 * 1024 * 1024
 
 _PUT = Statement("select put_lexical(:generation, :chunks, :sources, :versions, :terms)")
 _PROFILE = Statement("select put_lexical_profile(:generation, :version, :chunks, :terms)")
-_SEARCH = Statement("select chunk_id, score from search_lexical(:generation, :question, :allowed, :versions, :most)")
+_SEARCH = Statement(
+    "select chunk_id, score from search_lexical(:generation, :question, :rarest, :allowed, :versions, :most)"
+)
 _FORGET = Statement("select forget_lexical(:version)")
 _PROFILES = Statement("select chunks, terms from lexical_profiles_of(:generation)")
 _PUT_STATS = Statement("select put_lexical_stats(:generation, :chunks, :terms, :counts)")
@@ -112,7 +120,7 @@ class _TenantWords:
         weights = await asyncio.to_thread(lambda: [document_weights(entry.terms) for entry in entries])
         async with self._database.transaction(self._grant) as tx:
             generation = await _generation(tx)
-            await tx.run(
+            unguarded = await tx.value(
                 _PUT,
                 generation=generation,
                 chunks=[entry.chunk for entry in entries],
@@ -120,6 +128,8 @@ class _TenantWords:
                 versions=[entry.version for entry in entries],
                 terms=weights,
             )
+            if unguarded:
+                await pin(tx, {entry.version for entry in entries})
             await _put_profiles(tx, generation, entries)
 
     async def matching(
@@ -134,6 +144,7 @@ class _TenantWords:
                 _SEARCH,
                 generation=generation,
                 question=question_vector(weighed),
+                rarest=question_vector(rarest(weighed)),
                 allowed=list(within(self._grant, sources)),
                 versions=None if versions is None else list(versions),
                 most=limit,
@@ -204,6 +215,13 @@ def weigh(question: Sequence[Term], statistics: Statistics) -> tuple[WeighedTerm
 
 def question_vector(weighed: Sequence[WeighedTerm]) -> SparseVector:
     return SparseVector({term_id(term.term.stem): term.weight for term in weighed}, DIMENSIONS)
+
+
+def rarest(weighed: Sequence[WeighedTerm]) -> Sequence[WeighedTerm]:
+    """The rarest terms, which occur in some ten thousand chunks together; at least one."""
+    together = accumulate(max(term.chunks, 1) for term in weighed)
+    kept = sum(count <= _MOST_CANDIDATES for count in together)
+    return weighed[: max(kept, 1)]
 
 
 async def _put_profiles(tx: Transaction, generation: GenerationId, entries: Sequence[LexicalEntry]) -> None:

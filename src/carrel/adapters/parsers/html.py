@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 from carrel.adapters.parsers import decode
 from carrel.adapters.parsers.draft import Draft
@@ -26,7 +26,7 @@ prepare = decode.prepare
 def parse(content: bytes, *, key: str) -> ParsedDocument:  # noqa: ARG001 - all formats have one signature
     """The title comes from `<title>`, else from the first `<h1>`."""
     charset = _CHARSET.search(content[:_HEAD])
-    tree = LexborHTMLParser(decode.text_of(content, declared=charset[1].decode() if charset else None))
+    tree = _tree(decode.text_of(content, declared=charset[1].decode() if charset else None))
     title = tree.css_first("title")
     name = title.text() if title else None
     draft = Draft()
@@ -38,7 +38,14 @@ def parse(content: bytes, *, key: str) -> ParsedDocument:  # noqa: ARG001 - all 
 
 def write(writer: TagWriter, source: str) -> None:
     """Adds a piece of HTML that stands in a document of another format."""
-    _write(writer, LexborHTMLParser(source))
+    _write(writer, _tree(source))
+
+
+def _tree(source: str) -> LexborHTMLParser:
+    try:
+        return LexborHTMLParser(source)
+    except SelectolaxError as error:  # there is no wrong HTML: Lexbor got no more memory
+        raise MemoryError from error
 
 
 def _write(writer: TagWriter, tree: LexborHTMLParser) -> None:

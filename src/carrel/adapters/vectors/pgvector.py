@@ -1,7 +1,10 @@
-"""Vectors in PostgreSQL: exact nearest neighbours among one tenant's halfvec entries, by definer functions."""
+"""Vectors in PostgreSQL: one tenant's nearest halfvec entries, by definer functions.
+
+Exact for a pooled tenant. A dedicated one has tables of its own, where many candidates are walked by HNSW; which tables
+are read and written is the functions' business (store/layouts.py).
+"""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from pgvector import HalfVector
@@ -13,9 +16,10 @@ from carrel.ports.embedder import Vector
 from carrel.ports.vectors import DenseEntry, TenantVectors, Twin
 from carrel.store import generations
 from carrel.store.transaction import Database, Statement, Transaction
+from carrel.store.versions import pin
 
 _PUT = Statement("select put_dense_384(:generation, :chunks, :sources, :versions, :embeddings)")
-_COPY = Statement("select copy_dense_384(:generation, :old, :new, :source, :version)")
+_COPY = Statement("select copied, unguarded from copy_dense_384(:generation, :old, :new, :source, :version)")
 _SEARCH = Statement("select chunk_id, score from search_dense_384(:generation, :question, :allowed, :versions, :most)")
 _FORGET = Statement("select forget_dense_384(:version)")
 _COUNT = Statement("select count_dense_384(:generation)")
@@ -37,7 +41,7 @@ class _TenantVectors:
     async def put(self, entries: Sequence[DenseEntry]) -> None:
         entries = list({entry.chunk: entry for entry in entries}.values())
         async with self._database.transaction(self._grant) as tx:
-            await tx.run(
+            unguarded = await tx.value(
                 _PUT,
                 generation=await _generation(tx),
                 chunks=[entry.chunk for entry in entries],
@@ -45,10 +49,12 @@ class _TenantVectors:
                 versions=[entry.version for entry in entries],
                 embeddings=[_half(entry.vector) for entry in entries],
             )
+            if unguarded:
+                await pin(tx, {entry.version for entry in entries})
 
     async def copy(self, twins: Sequence[Twin], *, source: SourceId, version: VersionId) -> int:
         async with self._database.transaction(self._grant) as tx:
-            copied: Any = await tx.value(
+            row = await tx.row(
                 _COPY,
                 generation=await _generation(tx),
                 old=[twin.old for twin in twins],
@@ -56,7 +62,11 @@ class _TenantVectors:
                 source=source,
                 version=version,
             )
-        return int(copied)
+            if row is None or not row["copied"]:
+                return 0
+            if row["unguarded"]:
+                await pin(tx, {version})
+            return int(row["copied"])
 
     async def nearest(
         self, vector: Vector, *, sources: frozenset[SourceId], limit: int, versions: Versions = None

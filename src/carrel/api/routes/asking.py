@@ -1,5 +1,6 @@
 """Search and chat."""
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -9,15 +10,16 @@ from carrel.api.idempotency import IdempotencyKey
 from carrel.api.schemas.answers import ChatAnswer, ChatRequest, Hits, SearchRequest
 from carrel.api.security import GuardedRoute, MayAsk, MaySearch
 from carrel.api.state import App
-from carrel.api.streaming import EventStream
-from carrel.ask.pipeline import Done
+from carrel.api.streaming import EVENT, EventStream, repeated
+from carrel.ask.pipeline import Done, Event
+from carrel.library.sources import Replayed
 
 router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 
 _EVENTS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The answer; with `stream` the events `evidence`, `delta`, `done` and `error`",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": dict(EVENT)}},
     }
 }
 
@@ -30,10 +32,18 @@ async def search(principal: MaySearch, app: App, wish: SearchRequest) -> Hits:
 
 @router.post("/chat", tags=["chat"], response_model=ChatAnswer, responses={**_EVENTS, 404: {}})
 async def chat(principal: MayAsk, app: App, wish: ChatRequest, once: IdempotencyKey) -> ChatAnswer | Response:
-    """An answer with citations, or an honest refusal with guidance. A streamed answer is not kept for a repetition."""
+    """An answer with citations, or an honest refusal with guidance; a repeated stream gives the answer in one piece."""
     allowed = await app.asking.allow(principal, wish.wish())
+    events = app.asking.chat(allowed, memo=once.memo(wish, 200, ChatAnswer.of))
     if wish.stream:
-        return await EventStream.begin(app.asking.chat(allowed))
-    async with aclosing(app.asking.chat(allowed, memo=once.memo(wish, 200, ChatAnswer.of))) as events:
+        return await _streamed(events)
+    async with aclosing(events):
         (done,) = [event async for event in events if isinstance(event, Done)]
     return ChatAnswer.of(done.remembered)
+
+
+async def _streamed(events: AsyncGenerator[Event]) -> Response:
+    try:
+        return await EventStream.begin(events)
+    except Replayed as replayed:
+        return repeated(ChatAnswer.model_validate(replayed.answer.body))

@@ -40,7 +40,7 @@ async def get_document(principal: MayRead, app: App, document_id: UUID) -> Docum
 @router.get(
     "/documents/{document_id}/content",
     response_class=StreamingResponse,
-    responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
+    responses={200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}},
 )
 async def get_content(principal: MaySearch, app: App, document_id: UUID) -> StreamingResponse:
     """The original bytes of the live version, as an attachment."""

@@ -18,7 +18,9 @@ Question = Annotated[
 
 class _Scoped(Asked):
     bot_id: Annotated[Identifier | None, Field(description="Read what this bot reads.")] = None
-    source_ids: Annotated[Identifiers | None, Field(description="Read these sources; not together with bot_id.")] = None
+    source_ids: Annotated[
+        Identifiers | None, Field(description="Read these sources, an empty list none; not together with bot_id.")
+    ] = None
 
     def bot(self) -> BotId | None:
         return None if self.bot_id is None else BotId(self.bot_id)
@@ -30,9 +32,9 @@ class _Scoped(Asked):
 class SearchRequest(_Scoped):
     query: Question
     tenants: Annotated[
-        tuple[Annotated[Text, Field(min_length=1, max_length=200)], ...],
-        Field(max_length=20, description="Slugs or ids; absent means the credential's own."),
-    ] = ()
+        tuple[Annotated[Text, Field(min_length=1, max_length=200)], ...] | None,
+        Field(max_length=20, description="Slugs or ids; absent means the credential's own, an empty list none."),
+    ] = None
     limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(whole)] = 10
     filters: Annotated[
         Mapping[AttributeName, Choice],

@@ -13,6 +13,7 @@ from carrel.ports.embedder import MOST_TOKENS, Spans, Tokens
 CLS, SEP = 101, 102
 MAX_TOKENS = 254  # the model was trained on 256 with its two marks
 PIECE = 50_000  # characters read at once: bounds memory, and lets other threads in between
+LONGEST = 50_000  # characters more until a boundary is found; then a word, which the model knows to 100, is cut anyway
 # White space, ASCII punctuation or a Chinese character: before it a new word begins, whatever stands there. Not all of
 # what Unicode calls white space: the tokenizer drops control characters and joins what they part.
 BOUNDARY = re.compile(r"[ \t\n\r!-/:-@\[-`{-~\u4e00-\u9fff]")
@@ -53,7 +54,8 @@ def _pieces(text: str) -> Iterator[tuple[int, str]]:
     text = text.encode("utf-8", "replace").decode("utf-8")
     start = 0
     while start < len(text):
-        boundary = BOUNDARY.search(text, start + PIECE)
-        end = boundary.start() if boundary else len(text)
+        most = start + PIECE + LONGEST
+        boundary = BOUNDARY.search(text, start + PIECE, most)
+        end = boundary.start() if boundary else min(most, len(text))
         yield start, text[start:end]
         start = end

@@ -1,0 +1,55 @@
+"""An API process that kills itself with SIGKILL at a named point: `python -m support.crash_api ORDER LISTENER`.
+
+LISTENER is the descriptor of a listening socket, as `carrel serve` gives one to the API: it outlives the process.
+"""
+
+import json
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import uvloop
+
+from carrel.adapters.blobs.local import LocalBlobs
+from carrel.api.app import create_app
+from carrel.api.server import serve
+from carrel.domain.access import Principal
+from carrel.domain.ids import DocumentId, TenantId
+from carrel.domain.library import Blob
+from carrel.ingest.forget import Forgetting
+from carrel.wiring import assemble
+from support.crash_worker import PHASE, Fate, Order, fated_parts
+
+POINTS = ("staged", "registering", "registered", "erasing", "erased")
+
+
+class FatedBlobs(LocalBlobs):
+    fate: Fate
+
+    async def put(self, tenant: TenantId, content: AsyncIterator[bytes], *, limit: int) -> Blob:
+        blob = await super().put(tenant, content, limit=limit)
+        PHASE.set("staged")
+        self.fate.meets("staged")
+        return blob
+
+
+class FatedForgetting(Forgetting):
+    async def document(self, principal: Principal, document: DocumentId) -> None:
+        PHASE.set("erasing")
+        await super().document(principal, document)
+
+
+async def answer(order: Order, listener: socket.socket) -> None:
+    fate = Fate(order)
+    blobs = FatedBlobs(Path(order.blobs))
+    blobs.fate = fate
+    async with fated_parts(order, fate, blobs) as parts:
+        application = replace(assemble(parts), forgetting=FatedForgetting(parts.base.database))
+        await serve(create_app(lambda: nullcontext(application)), listener, ready=order.tell)
+
+
+if __name__ == "__main__":
+    uvloop.run(answer(Order(**json.loads(sys.argv[1])), socket.socket(fileno=int(sys.argv[2]))))
