@@ -1,6 +1,6 @@
 """Generations: which embedder and analyzer made the entries that a tenant's searches read."""
 
-from typing import Any
+from typing import Any, Final
 
 from carrel.domain.errors import Conflict
 from carrel.domain.ids import GenerationId, new_id
@@ -10,6 +10,9 @@ from carrel.store.transaction import Statement, Transaction
 _LIVE = Statement("""
     select id, embedder, dimension, analyzer from generations where tenant_id = :tenant and state = 'live'
 """)
+LIVE_ID: Final = "(select g.id from generations g where g.tenant_id = :tenant and g.state = 'live')"
+"""For a statement of its own: the live generation's id, null before the tenant's first document."""
+
 _ADD = Statement("""
     insert into generations (tenant_id, id, embedder, dimension, analyzer, state)
     values (:tenant, :id, :embedder, :dimension, :analyzer, 'live')

@@ -26,6 +26,7 @@ from carrel.domain.ids import ChunkId, GenerationId, SourceId, TenantId, Version
 from carrel.domain.text import Term
 from carrel.ports.lexical import LexicalEntry, Matches, TenantWords, WeighedTerm
 from carrel.store import generations
+from carrel.store.generations import LIVE_ID
 from carrel.store.transaction import Database, Statement, Transaction
 from carrel.store.versions import pin
 
@@ -46,7 +47,7 @@ _SEARCH = Statement(
 _FORGET = Statement("select forget_lexical(:version)")
 _PROFILES = Statement("select chunks, terms from lexical_profiles_of(:generation)")
 _PUT_STATS = Statement("select put_lexical_stats(:generation, :chunks, :terms, :counts)")
-_REVISION = Statement("select lexical_stats_revision(:generation)")
+_STATE = Statement(f"select id, lexical_stats_revision(id) as revision from {LIVE_ID} live")
 _STATS = Statement("select revision, chunks, terms, counts from lexical_stats_of(:generation)")
 
 Ids = NDArray[np.uint32]
@@ -136,10 +137,11 @@ class _TenantWords:
         self, question: Sequence[Term], *, sources: frozenset[SourceId], limit: int, versions: Versions = None
     ) -> Matches:
         async with self._database.transaction(self._grant) as tx:
-            generation = await _generation(tx)
-            weighed = weigh(question, await self._statistics(tx, generation))
-            if not weighed:
+            state = await tx.row(_STATE)
+            if state is None or not question:
                 return Matches([], (), 0.0)
+            generation = GenerationId(state["id"])
+            weighed = weigh(question, await self._statistics(tx, generation, state["revision"]))
             rows = await tx.rows(
                 _SEARCH,
                 generation=generation,
@@ -165,8 +167,7 @@ class _TenantWords:
                 _PUT_STATS, generation=generation, chunks=chunks, terms=terms.tobytes(), counts=counts.tobytes()
             )
 
-    async def _statistics(self, tx: Transaction, generation: GenerationId) -> Statistics:
-        revision = await tx.value(_REVISION, generation=generation)
+    async def _statistics(self, tx: Transaction, generation: GenerationId, revision: int) -> Statistics:
         kept = self._cache.get(self._grant.tenant, generation, revision)
         if kept is not None:
             return kept

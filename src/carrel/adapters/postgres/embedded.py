@@ -23,10 +23,20 @@ START_PATIENCE, STOP_PATIENCE = 120.0, 70.0  # seconds; recovery after a crash m
 TICK, WATCH = 0.02, 0.5
 LONGEST_PAUSE = 30.0
 
-# For a small machine; an operator may override these.
+
+def buffers_of(memory: int) -> str:
+    """An eighth of the machine's memory (in bytes), 128 MB to 1 GB. Only what is used is ever taken.
+
+    An exact search reads all of a tenant's entries: from the buffers in half a millisecond, from the kernel in five.
+    """
+    return f"{min(max(memory >> 23, 128), 1024)}MB"
+
+
+# An operator may override these.
 TUNING = MappingProxyType(
     {
-        "shared_buffers": "128MB",
+        "shared_buffers": buffers_of(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
+        "random_page_cost": "1.1",  # no disk that turns
         "max_connections": "100",
         "jit": "off",  # our queries are short: compiling them costs more than it saves
         "io_method": "worker",

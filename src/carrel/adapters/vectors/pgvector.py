@@ -15,14 +15,15 @@ from carrel.domain.ids import ChunkId, GenerationId, SourceId, VersionId
 from carrel.ports.embedder import Vector
 from carrel.ports.vectors import DenseEntry, TenantVectors, Twin
 from carrel.store import generations
+from carrel.store.generations import LIVE_ID
 from carrel.store.transaction import Database, Statement, Transaction
 from carrel.store.versions import pin
 
 _PUT = Statement("select put_dense_384(:generation, :chunks, :sources, :versions, :embeddings)")
 _COPY = Statement("select copied, unguarded from copy_dense_384(:generation, :old, :new, :source, :version)")
-_SEARCH = Statement("select chunk_id, score from search_dense_384(:generation, :question, :allowed, :versions, :most)")
+_SEARCH = Statement(f"select chunk_id, score from search_dense_384({LIVE_ID}, :question, :allowed, :versions, :most)")
 _FORGET = Statement("select forget_dense_384(:version)")
-_COUNT = Statement("select count_dense_384(:generation)")
+_COUNT = Statement(f"select count_dense_384({LIVE_ID})")
 
 
 class PgvectorIndexes:
@@ -74,7 +75,6 @@ class _TenantVectors:
         async with self._database.transaction(self._grant) as tx:
             rows = await tx.rows(
                 _SEARCH,
-                generation=await _generation(tx),
                 question=_half(vector),
                 allowed=list(within(self._grant, sources)),
                 versions=None if versions is None else list(versions),
@@ -88,7 +88,7 @@ class _TenantVectors:
 
     async def count(self) -> int:
         async with self._database.transaction(self._grant) as tx:
-            return int(await tx.value(_COUNT, generation=await _generation(tx)))
+            return int(await tx.value(_COUNT))
 
 
 def _half(vector: Vector) -> HalfVector:
