@@ -1,5 +1,6 @@
 """Fixtures: one embedded PostgreSQL and one running Carrel for a session; each test makes tenants of its own."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,21 @@ from carrel.adapters.postgres import EmbeddedPostgres, Endpoint
 from carrel.domain.access import console
 from support.stand import Stand, a_stand, a_worker
 from support.tenants import SomeTenant, a_tenant
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is too long for every day is left to the proof."""
+    long = [] if os.environ.get("CARREL_PROOF") else [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where everything must run (CARREL_NO_SKIPS is set), a test that was skipped is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CARREL_NO_SKIPS") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
 
 TenantMaker = Callable[..., Awaitable[SomeTenant]]
 

@@ -295,7 +295,7 @@ def _contents(folder: Path) -> dict[str, int]:
 
 
 @needs_mount
-@pytest.mark.skipif(rounds(1, 0) == 1, reason="a database of its own on a small disk: only in the long proof")
+@pytest.mark.long
 async def test_a_database_without_room_refuses_and_loses_nothing(tmp_path: Path, models: Path) -> None:
     with a_small_disk(tmp_path / "disk", mb=240) as disk:
         async with served(disk / "home", models) as carrel, AsyncExitStack() as stack:

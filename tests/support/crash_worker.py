@@ -26,6 +26,7 @@ from carrel.adapters.vectors.pgvector import PgvectorIndexes
 from carrel.domain.access import TenantGrant
 from carrel.domain.ids import TenantId
 from carrel.domain.jobs import Claim, JobKind
+from carrel.domain.layout import Thresholds
 from carrel.domain.text import ParsedDocument
 from carrel.ingest.desk import Desk
 from carrel.ingest.pipeline import Work
@@ -35,7 +36,7 @@ from carrel.ports.parser import Parser
 from carrel.ports.vectors import TenantVectors, VectorIndexes
 from carrel.store.transaction import Database, Grant, Transaction
 from carrel.wiring import Base, Parts, tasks
-from carrel.worker.loop import Worker
+from carrel.worker.loop import Task, Worker
 from support.stand import PEPPER
 
 POINTS = (
@@ -54,7 +55,11 @@ POINTS = (
     "forgotten lexical",
     "unlinked",
     "weighed",
+    "reshaping",
+    "reshaped",
 )
+FEW: Final = 6  # chunks: a tenant with as many gets tables of its own
+MANY: Final = 20_000  # as in the product: here every tenant goes back to the pooled tables
 _LONG: Final = 300.0  # the time limit by which the product's two long transactions are known from the short ones
 _AROUND: Final = {  # the points before and after the commit of a transaction, by how far its journey has come
     "": ("", ""),
@@ -62,6 +67,7 @@ _AROUND: Final = {  # the points before and after the commit of a transaction, b
     "indexed": ("committing", "committed"),
     "staged": ("registering", "registered"),
     "erasing": ("erasing", "erased"),
+    "reshaping": ("reshaping", "reshaped"),
 }
 PHASE: Final = ContextVar("PHASE", default="")  # each job and each request has its own
 
@@ -73,8 +79,8 @@ Result = TypeVar("Result")
 class Order:
     """`only` restricts the killing in the parser to keys that hold it; `spare` lets the first so-many pass the point.
 
-    With `postmaster`, the file that names PostgreSQL's process, it is PostgreSQL that dies, once. The file `ready`
-    appears when the process is at work.
+    A tenant with `many` chunks is given tables of its own. With `postmaster`, the file that names PostgreSQL's process,
+    it is PostgreSQL that dies, once. The file `ready` appears when the process is at work.
     """
 
     app_url: str
@@ -85,6 +91,7 @@ class Order:
     concurrency: int = 3
     only: str = ""
     spare: int = 0
+    many: int = FEW
     postmaster: str = ""
     ready: str = ""
 
@@ -276,7 +283,22 @@ async def fated_parts(order: Order, fate: Fate, blobs: LocalBlobs) -> AsyncItera
         vectors=PgvectorIndexes(database),
         words=PostgresWords(database),
         model=Extractive(EnglishAnalyzer()),
+        thresholds=thresholds_at(order.many),
     )
+
+
+def thresholds_at(many: int) -> Thresholds:
+    return Thresholds(promote_at=many, demote_below=many // 2)
+
+
+def reshaping(task: Task) -> Task:
+    """All that the job does is known by its phase."""
+
+    async def run(work: Work) -> None:
+        PHASE.set("reshaping")
+        await task(work)
+
+    return run
 
 
 async def work(order: Order) -> None:
@@ -286,7 +308,9 @@ async def work(order: Order) -> None:
         desk = FatedDesk(parts.base.database)
         desk.fate = blobs.fate = fate
         parser = FatedParser(SandboxedParser(), fate, order.only)
-        worker = Worker(desk, tasks(fated(parts, fate), parser), concurrency=order.concurrency, lease=order.lease)
+        doing = tasks(fated(parts, fate), parser)
+        doing[JobKind.RESHAPE] = reshaping(doing[JobKind.RESHAPE])
+        worker = Worker(desk, doing, concurrency=order.concurrency, lease=order.lease)
         order.tell()
         await worker.run(asyncio.Event())
 
