@@ -6,7 +6,7 @@ import signal
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from carrel.domain.errors import Unavailable
 from carrel.domain.ids import SourceId
 from carrel.domain.jobs import MOST_ATTEMPTS
 from carrel.domain.library import DocumentStatus
-from support.crash_worker import POINTS, Order
+from support.crash_worker import FEW, POINTS, Order, thresholds_at
 from support.quiet import a_quiet_stand, blobs_of, delivered, document_of, drained, idle
 from support.stand import Stand, a_stand, a_worker
 from support.tally import assert_whole, tally
@@ -30,7 +30,7 @@ LEASE = 0.6
 @pytest.fixture(scope="module")
 async def quiet(endpoint: Endpoint, models: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
     async with a_quiet_stand(endpoint, "crash", tmp_path_factory.mktemp("crash"), models=models) as standing:
-        yield standing
+        yield replace(standing, parts=replace(standing.parts, thresholds=thresholds_at(FEW)))
 
 
 @dataclass(frozen=True)

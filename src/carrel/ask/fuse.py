@@ -10,6 +10,8 @@ from carrel.domain.answers import Hit
 from carrel.domain.ids import ChunkId
 
 DENSE_SHARE: Final = 0.6
+# Siblings (KubeletTooManyPods, KubeletPlegDurationHigh) mean nearly the same, and only their names tell them apart.
+DENSE_SHARE_OF_A_NAME: Final = 0.4
 
 
 class Fused(NamedTuple):

@@ -1,5 +1,6 @@
 """A question, made ready for both legs of retrieval."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,6 +14,8 @@ from carrel.ports.lexical import Analyzer
 
 LONGEST: Final = 8_000
 MOST_HITS: Final = 100
+# KubePodCrashLooping, payment_service, config.yaml, Mutex::lock: what somebody copied from a system, not wrote himself.
+_IDENTIFIER: Final = re.compile(r"[^\W_]*[a-z][A-Z]\w*|[^\W_]+_\w+|[^\W_]+::\w+|[^\W_]{2,}\.[a-z]{1,4}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,11 @@ class Question:
     text: str
     terms: tuple[Term, ...]
     vector: Vector = field(repr=False, compare=False)
+
+    @property
+    def names_something(self) -> bool:
+        """Whether it holds an identifier: then words tell more than meaning does."""
+        return _IDENTIFIER.search(self.text) is not None
 
 
 class Asker:

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from carrel.ask.fuse import Fused, fuse
+from carrel.ask.fuse import DENSE_SHARE, DENSE_SHARE_OF_A_NAME, Fused, fuse
 from carrel.ask.question import Question
 from carrel.domain.access import ReadScope, TenantGrant
 from carrel.domain.answers import Filters, Hit, Passage, Versions
@@ -102,7 +102,11 @@ class Retriever:
     async def _pass(self, grant: TenantGrant, need: Need, depth: int) -> _Pass:
         dense, matches = await self._legs(grant, need, depth)
         exhausted = len(dense) < depth and len(matches.hits) < depth
-        fused = fuse(_believable(dense[:depth], -1.0, 1.0), _believable(matches.hits[:depth], 0.0, matches.highest))
+        fused = fuse(
+            _believable(dense[:depth], -1.0, 1.0),
+            _believable(matches.hits[:depth], 0.0, matches.highest),
+            dense_share=DENSE_SHARE_OF_A_NAME if need.question.names_something else DENSE_SHARE,
+        )
         loaded = await self._load_enough(grant, need, fused)
         return _Pass(_distinct(fused, loaded), loaded, matches, exhausted or depth >= _MOST_DEPTH)
 
