@@ -17,7 +17,7 @@ from carrel.domain.errors import Unavailable
 from carrel.domain.ids import SourceId
 from carrel.domain.jobs import MOST_ATTEMPTS
 from carrel.domain.library import DocumentStatus
-from support.crash_worker import FEW, POINTS, Order, thresholds_at
+from support.crash_worker import POINTS, Order, thresholds_at
 from support.quiet import a_quiet_stand, blobs_of, delivered, document_of, drained, idle
 from support.stand import Stand, a_stand, a_worker
 from support.tally import assert_whole, tally
@@ -25,12 +25,13 @@ from support.tenants import SomeTenant, a_tenant
 
 TESTS = Path(__file__).parents[1]
 LEASE = 0.6
+LARGE = 9  # chunks: more than one of the documents has, fewer than two, so the second brings the tenant its own tables
 
 
 @pytest.fixture(scope="module")
 async def quiet(endpoint: Endpoint, models: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
     async with a_quiet_stand(endpoint, "crash", tmp_path_factory.mktemp("crash"), models=models) as standing:
-        yield replace(standing, parts=replace(standing.parts, thresholds=thresholds_at(FEW)))
+        yield replace(standing, parts=replace(standing.parts, thresholds=thresholds_at(LARGE)))
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ async def scenes(quiet: Stand) -> dict[str, Scene]:
 
 async def killed(stand: Stand, models: Path, point: str, *, only: str = "") -> None:
     """Runs a worker process until it has killed itself."""
-    order = Order(stand.endpoint.app_url, str(blobs_of(stand)), str(models), point, lease=LEASE, only=only)
+    app_url, blobs = stand.endpoint.app_url, str(blobs_of(stand))
+    order = Order(app_url, blobs, str(models), point, lease=LEASE, only=only, many=LARGE)
     process = await asyncio.create_subprocess_exec(*order.command(), cwd=TESTS, stdout=DEVNULL)
     try:
         async with asyncio.timeout(30):

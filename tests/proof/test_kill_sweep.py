@@ -26,8 +26,10 @@ import pytest
 from carrel.adapters.postgres import EmbeddedPostgres
 from carrel.ask.pipeline import SearchWish
 from carrel.cli.serve import listen
+from carrel.domain.access import console
 from carrel.domain.errors import Unavailable
 from carrel.domain.ids import SourceId
+from carrel.domain.layout import Isolation
 from carrel.ingest.retry import Redrive
 from carrel.ingest.sweep import Sweep
 from support import crash_api, crash_worker, pdfs
@@ -199,7 +201,7 @@ class Storm:
             str(self.models),
             step.point,
             lease=LEASE,
-            many=self.chance.choice([FEW, MANY]),
+            many=self.chance.choice([FEW, FEW, MANY]),
             spare=self.chance.randrange(MOST_SPARED),
             postmaster=postmaster if step.point else "",
             ready=str(self.folder / str(uuid4())),
@@ -399,6 +401,8 @@ async def calmed(stand: Stand, ledgers: list[Ledger]) -> int:
     for _ in range(3):
         await drained(stand, lease=LEASE, seconds=rounds(60, 600))
         redriven += sum([await ledger.tenant.app.retries.many(ledger.tenant.console, Redrive()) for ledger in ledgers])
+    async with connected(stand.endpoint.superuser_url) as connection:
+        await connection.execute(_SEARCHES_ARE_OVER)
     await Sweep(stand.database, stand.parts.base.blobs, thresholds=stand.parts.thresholds, grace=0).run()
     await drained(stand, lease=LEASE)
     return redriven
@@ -416,6 +420,7 @@ async def answering(stand: Stand) -> None:
 
 async def assert_promises_kept(stand: Stand, ledger: Ledger) -> None:
     assert_whole(await tally(stand, ledger.tenant.id), documents=len(ledger.words))
+    assert (await stand.app.tenants.find(console(None), ledger.tenant.slug)).isolation == Isolation.DEDICATED
     async with connected(stand.endpoint.superuser_url) as connection:
         found = await connection.fetch(_DOCUMENTS, UUID(str(ledger.tenant.id)))
         chunks = await connection.fetch(_CHUNKS, UUID(str(ledger.tenant.id)))
@@ -448,6 +453,7 @@ _CHUNKS: Final = """
     select d.key, c.text from chunks c join documents d on d.tenant_id = c.tenant_id and d.id = c.document_id
     where c.tenant_id = $1
 """
+_SEARCHES_ARE_OVER: Final = "update layouts set changed_at = now() - interval '1 hour' where state = 'leaving'"
 _WAITING: Final = """
     select kind, subject_id, attempts, lease_epoch, due_at - now() as due_in, leased_until - now() as leased_for
     from jobs order by due_at limit 20
