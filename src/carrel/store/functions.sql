@@ -46,18 +46,23 @@ end
 $$;
 
 -- owner: jobs
+-- Looks at the front of the queue alone: whoever is new starts at the present turn, so a newcomer's job is never far back.
 create or replace function claim_jobs(job_kinds text[], lease interval, most integer, passed_over uuid[])
 returns table (tenant_id uuid, id uuid, kind text, subject_id uuid, owner_id uuid, attempts integer, lease_epoch bigint,
                orphaned boolean)
 language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
 begin
     return query
-    with next as (
-        select j.tenant_id, j.id, j.leased_until is not null as orphaned from jobs j
+    with front as materialized (
+        select j.tenant_id, j.id from jobs j
         where j.kind = any (job_kinds) and j.due_at <= now() and (j.leased_until is null or j.leased_until < now())
-          and j.tenant_id <> all (passed_over)
+        order by j.turn, j.created_at limit most + 100
+    ), next as (
+        select j.tenant_id, j.id, j.leased_until is not null as orphaned
+        from jobs j join front f on f.tenant_id = j.tenant_id and f.id = j.id
+        where j.tenant_id <> all (passed_over) and (j.leased_until is null or j.leased_until < now())
         order by j.turn, j.created_at limit most
-        for update skip locked
+        for update of j skip locked
     )
     update jobs j set lease_epoch = j.lease_epoch + 1, leased_until = now() + lease, asked_again = false
     from next n where j.tenant_id = n.tenant_id and j.id = n.id

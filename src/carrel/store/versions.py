@@ -43,11 +43,14 @@ _ALL_DELIVERED_AGAIN = Statement("""
     returning d.id
 """)
 _ONE_AT_A_TIME = Statement("select pg_advisory_xact_lock(:fingerprint)")
+# Twins are few: found first by their bytes, or the planner walks the documents in their order until one fits.
 _TWIN = Statement("""
-    select d.id from documents d
-    join document_versions v on v.tenant_id = d.tenant_id and v.id = d.newest_version_id
+    with same as materialized (
+        select v.id from document_versions v
+        where v.tenant_id = :tenant and v.source_id = :source and v.fingerprint = :fingerprint and v.state <> 'failed'
+    )
+    select d.id from documents d join same on same.id = d.newest_version_id
     where d.tenant_id = :tenant and d.source_id = :source and d.id <> :id and d.deleted_at is null
-      and v.source_id = :source and v.fingerprint = :fingerprint and v.state <> 'failed'
     order by d.created_at, d.id limit 1
 """)
 _FORGET_NEW = Statement("""
@@ -82,10 +85,13 @@ _LOAD = Statement("""
     where v.tenant_id = :tenant and v.id = :id and d.deleted_at is null and s.deleted_at is null
 """)
 _LIVE_TWIN = Statement("""
-    select v.id, d.title, d.key from document_versions v
-    join documents d on d.tenant_id = v.tenant_id and d.live_version_id = v.id
-    where v.tenant_id = :tenant and v.source_id = :source and v.fingerprint = :fingerprint and d.deleted_at is null
-      and d.id <> :document and v.state = 'ready' and v.media_type = :media_type
+    with same as materialized (
+        select v.id from document_versions v
+        where v.tenant_id = :tenant and v.source_id = :source and v.fingerprint = :fingerprint
+          and v.state = 'ready' and v.media_type = :media_type
+    )
+    select same.id, d.title, d.key from documents d join same on same.id = d.live_version_id
+    where d.tenant_id = :tenant and d.deleted_at is null and d.id <> :document
     order by d.created_at, d.id limit 1
 """)
 _STAGE = Statement("""

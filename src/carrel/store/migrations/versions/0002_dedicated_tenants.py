@@ -17,6 +17,7 @@ create table layouts (
 alter table layouts enable row level security;
 alter table layouts force row level security;
 alter table tenants add column isolation_asked text check (isolation_asked in ('pooled', 'dedicated'));
+create index documents_by_twin on documents (tenant_id, same_as) where same_as is not null;
 create schema carrel_own
 """
 
