@@ -135,13 +135,22 @@ class _Door:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        pair = self._free.pop() if self._free else await asyncio.open_connection(*self._place)
+        pair = self._idle() or await asyncio.open_connection(*self._place)
         try:
             yield pair
         except BaseException:
             pair[1].close()
             raise
         self._free.append(pair)
+
+    def _idle(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """One that the server has not closed meanwhile: it does not keep what nobody uses."""
+        while self._free:
+            reader, writer = self._free.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
 
     async def close(self) -> None:
         for _, writer in self._free:

@@ -14,15 +14,15 @@ from support.tenants import SomeTenant, a_tenant
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What is too long for every day is left to the proof."""
-    long = [] if os.environ.get("CARREL_PROOF") else [item for item in items if item.get_closest_marker("long")]
+    long = [] if os.environ.get("FULL_ROUNDS") else [item for item in items if item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=long)
     items[:] = [item for item in items if item not in long]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Where everything must run (CARREL_NO_SKIPS is set), a test that was skipped is a failure."""
+    """Where everything must run (REFUSE_SKIPS is set), a test that was skipped is a failure."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("CARREL_NO_SKIPS") and reporter and reporter.stats.get("skipped"):
+    if os.environ.get("REFUSE_SKIPS") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -4,5 +4,5 @@ import os
 
 
 def rounds(short: int, full: int) -> int:
-    """`full` in `make proof` (the variable CARREL_PROOF is set), else `short`."""
-    return full if os.environ.get("CARREL_PROOF") else short
+    """`full` in `make proof` (the variable FULL_ROUNDS is set), else `short`."""
+    return full if os.environ.get("FULL_ROUNDS") else short
