@@ -211,15 +211,20 @@ def _load_embedder(settings: Settings) -> "MiniLM":
 
 
 def _returning_memory(task: Task) -> Task:
-    """What a large document or tenant needed goes back to the system: each thread's allocator would keep it."""
+    """What documents and tenants needed goes back to the system: each thread's allocator would keep it.
+
+    Measured from the last return, not from the job's begin: jobs overlap, and many small hoards are a large one.
+    """
+    least = _resident()
 
     async def run(work: Work) -> None:
-        before = _resident()
+        nonlocal least
         try:
             await task(work)
         finally:
-            if _resident() > before + _HOARD:
+            if _resident() > least + _HOARD:
                 _return_memory()
+                least = _resident()
 
     return run
 
