@@ -53,6 +53,7 @@ Task = Callable[[Work], Awaitable[None]]
 
 _PATIENCE: Final = 60.0
 _HOARD: Final = 8 << 20  # bytes
+_ARENAS: Final = -8  # M_ARENA_MAX of malloc.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,7 @@ class Bench:
 
 @asynccontextmanager
 async def working(settings: Settings) -> AsyncIterator[Bench]:
+    _allocate_in_one_place()
     async with equipped(settings) as parts, parsing(settings) as parser:
         rules, sweep = settings.worker, Sweep(parts.base.database, parts.base.blobs, thresholds=parts.thresholds)
         yield Bench(Desk(parts.base.database), tasks(parts, parser), rules.concurrency, rules.lease, sweep.run)
@@ -231,6 +233,12 @@ def _returning_memory(task: Task) -> Task:
 
 def _resident() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
+
+
+def _allocate_in_one_place() -> None:
+    """A worker's threads take turns, and an allocator for each of them would only keep more."""
+    with suppress(AttributeError):  # glibc's own
+        ctypes.CDLL(None).mallopt(_ARENAS, 1)
 
 
 def _return_memory() -> None:
