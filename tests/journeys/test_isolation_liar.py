@@ -1,7 +1,6 @@
 """The last word is the database's: an index that lies costs recall, and never secrecy."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -224,9 +223,7 @@ async def test_the_looks_are_bounded_when_nothing_real_comes(carrel: Stand, scen
 
 async def test_a_list_without_end_is_cut_at_what_was_asked_for(carrel: Stand, scene: Scene) -> None:
     many = [Hit(chunk, 1.0) for chunk in noise(200_000)]
-    started = time.perf_counter()
     found, _ = await searched(carrel, scene, lambda honest, _: [*many, *honest])
-    assert time.perf_counter() - started < 5
     assert found.dropped <= 2 * 2_000
     assert_own(found, scene)
 
