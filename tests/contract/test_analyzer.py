@@ -99,7 +99,7 @@ def test_the_surface_is_what_the_person_wrote() -> None:
 
 @pytest.mark.parametrize("piece", ["a", "a-", "aB", "1a", "'"])
 def test_no_text_takes_long(piece: str) -> None:
-    """A pattern that goes back and forth would let one document stop a worker: eight times the text, 64 times the work."""
+    """A pattern that goes to and fro would let one document stop a worker: eight times the text, 64 times the work."""
     short, long = (min(_cost(piece * count) for _ in range(3)) for count in (20_000, 160_000))
     assert long < 24 * short
 
