@@ -20,6 +20,7 @@ from bench.machine import this_machine
 from bench.report import markdown, write
 from bench.rows import Row
 from bench.served import ONE_THREAD, end_with_parent
+from carrel.telemetry import configure
 
 ROWS: Final = ("start", "ingest", "search", "tenants", "growth", "neighbour", "crowd")
 RESULTS: Final = Path("bench-results")
@@ -30,6 +31,7 @@ _ENDS: Final = "runs to its end"
 def main() -> None:
     given = _arguments()
     if given.alone:
+        configure("warning")  # logs go to stderr: on stdout stands the row
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers are stopped and folders removed
         rows = _run(given.rows[0], given)
         sys.stdout.write(json.dumps([asdict(row) for row in rows]))

@@ -27,10 +27,11 @@ from carrel.adapters.lexical.analyzer import EnglishAnalyzer
 from carrel.ask.authorize import authorize
 from carrel.ask.pipeline import SearchWish
 from carrel.ask.question import Asker, Question
-from carrel.domain.access import Permission, TenantGrant, console, for_job
+from carrel.domain.access import TenantGrant, console, for_job
 from carrel.domain.answers import Wish
 from carrel.domain.jobs import JobKind
 from carrel.domain.layout import Thresholds
+from carrel.domain.rights import Permission
 from carrel.ingest.desk import Desk
 from carrel.ingest.reshape import Reshaping, consider
 from carrel.worker.loop import Worker

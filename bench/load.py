@@ -20,8 +20,9 @@ from pgvector.asyncpg import register_vector
 from bench.prepared import Document
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
 from carrel.adapters.lexical.postgres import PostgresWords
-from carrel.domain.access import Scope, console, for_job
+from carrel.domain.access import console, for_job
 from carrel.domain.ids import GenerationId, SourceId, TenantId, VersionId, chunk_id, document_id, new_id
+from carrel.domain.rights import Scope
 from carrel.ports.embedder import EmbedderProfile
 from carrel.store import generations
 from carrel.store.sources import NewSource

@@ -20,9 +20,10 @@ from carrel.ask.fuse import fuse
 from carrel.ask.judge import assess
 from carrel.ask.question import Asker, Question
 from carrel.ask.retrieve import Need, Retrieved, Retriever
-from carrel.domain.access import Permission, TenantGrant
+from carrel.domain.access import TenantGrant
 from carrel.domain.answers import Hit, Wish
 from carrel.domain.ids import ChunkId
+from carrel.domain.rights import Permission
 from carrel.store import chunks
 from carrel.store.chunks import Wanted
 

@@ -12,9 +12,10 @@ from carrel.ask.authorize import Leave, authorize
 from carrel.ask.judge import observe
 from carrel.ask.question import Asker, Question
 from carrel.ask.retrieve import Need, Retrieved, Retriever
-from carrel.domain.access import Permission, Principal, console
+from carrel.domain.access import Principal, console
 from carrel.domain.answers import Wish
 from carrel.domain.keys import document_key
+from carrel.domain.rights import Permission
 from carrel.evaluate.sets import SetQuery
 from carrel.settings import Settings
 from carrel.store.sources import NewSource

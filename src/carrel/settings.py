@@ -116,6 +116,11 @@ class Settings(BaseSettings):
         min_length=32,
         description="The secret in every key's HMAC; empty means a file in the home folder.",
     )
+    master_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="The secret behind access tokens and tenants' own keys; empty means a file in the home folder.",
+    )
     database: Postgres = Postgres()
     vectors: Pgvector = Pgvector()
     embedder: MiniLM = MiniLM()

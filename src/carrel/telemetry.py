@@ -35,6 +35,12 @@ def configure(level: str, *, pretty: bool | None = None) -> None:
         logging.getLogger(library).setLevel(max(root.level, logging.WARNING))
 
 
+def request_id() -> str | None:
+    """Of the request that is served now; None outside of one."""
+    found = structlog.contextvars.get_contextvars().get("request_id")
+    return None if found is None else str(found)
+
+
 def _formatter(shared: list[structlog.typing.Processor], *, pretty: bool) -> logging.Formatter:
     tracebacks = structlog.processors.ExceptionRenderer(
         structlog.tracebacks.ExceptionDictTransformer(show_locals=False)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from carrel.domain.access import Permission
+from carrel.domain.rights import Permission
 
 World = Mapping[str, str]
 
@@ -55,25 +55,25 @@ CALLS = [
     Call("list_keys", "GET", "/v1/keys", P.MANAGE, 200),
     Call("get_key", "GET", "/v1/keys/{key}", P.MANAGE, 200),
     Call("revoke_key", "DELETE", "/v1/keys/{key}", P.MANAGE, 204),
-    Call("create_source", "POST", "/v1/sources", P.MANAGE, 201, lambda _: {"name": _fresh()}),
+    Call("create_source", "POST", "/v1/sources", P.CURATE, 201, lambda _: {"name": _fresh()}),
     Call("list_sources", "GET", "/v1/sources", P.METADATA, 200),
     Call("list_sources", "GET", "/v1/sources?bot_id={bot}", P.METADATA, 200, names_ids=True),
     Call("get_source", "GET", "/v1/sources/{source}", P.METADATA, 200),
-    Call("change_source", "PATCH", "/v1/sources/{source}", P.MANAGE, 200, lambda _: {"name": _fresh()}),
-    Call("delete_source", "DELETE", "/v1/sources/{source}", P.MANAGE, 204),
+    Call("change_source", "PATCH", "/v1/sources/{source}", P.CURATE, 200, lambda _: {"name": _fresh()}),
+    Call("delete_source", "DELETE", "/v1/sources/{source}", P.CURATE, 204),
     Call(
         "create_bot",
         "POST",
         "/v1/bots",
-        P.MANAGE,
+        P.CURATE,
         201,
         lambda w: {"name": _fresh(), "source_ids": [w["source"]]},
         names_ids=True,
     ),
     Call("list_bots", "GET", "/v1/bots", P.METADATA, 200),
     Call("get_bot", "GET", "/v1/bots/{bot}", P.METADATA, 200),
-    Call("change_bot", "PATCH", "/v1/bots/{bot}", P.MANAGE, 200, lambda _: {"instructions": "Be brief."}),
-    Call("delete_bot", "DELETE", "/v1/bots/{bot}", P.MANAGE, 204),
+    Call("change_bot", "PATCH", "/v1/bots/{bot}", P.CURATE, 200, lambda _: {"instructions": "Be brief."}),
+    Call("delete_bot", "DELETE", "/v1/bots/{bot}", P.CURATE, 204),
     Call("upload_documents", "POST", "/v1/sources/{source}/documents", P.INGEST, 202, options=FILE),
     Call("put_document", "PUT", "/v1/sources/{source}/documents/a/b.txt", P.INGEST, 202, options={"content": b"Hi."}),
     Call("list_documents", "GET", "/v1/documents", P.METADATA, 200),

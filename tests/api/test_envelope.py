@@ -15,8 +15,9 @@ from api.callers import Caller
 from carrel.api.app import ROUTES, create_app
 from carrel.api.envelope import HEADERS
 from carrel.api.security import GuardedRoute, MayRead, Requires, UnguardedRouteError
-from carrel.domain.access import Permission, Principal
+from carrel.domain.access import Principal
 from carrel.domain.errors import Refusal
+from carrel.domain.rights import Permission
 from carrel.operate.health import Readiness
 from support.stand import Stand
 

@@ -13,17 +13,17 @@ import pytest
 
 from carrel.domain import access
 from carrel.domain.access import (
-    Permission,
+    AccountGrant,
     PlatformGrant,
     Principal,
     PrincipalKind,
     ReadScope,
-    Scope,
     TenantGrant,
     both,
     can,
     console,
     enter,
+    for_accounts,
     for_job,
     for_machine,
     operate,
@@ -32,9 +32,10 @@ from carrel.domain.access import (
 )
 from carrel.domain.errors import Denied
 from carrel.domain.ids import SourceId, TenantId, UserId
+from carrel.domain.rights import RIGHTS, Permission, Scope
 
 SOURCES = Path(__file__).parents[2] / "src" / "carrel"
-SEALED = ("TenantGrant", "ReadScope", "PlatformGrant")
+SEALED = ("TenantGrant", "ReadScope", "PlatformGrant", "AccountGrant")
 ONLY_HERE = r"made in carrel\.domain\.access only"
 TENANT, OTHER = TenantId(uuid.uuid4()), TenantId(uuid.uuid4())
 HR, LEGAL = SourceId(uuid.uuid4()), SourceId(uuid.uuid4())
@@ -46,7 +47,7 @@ def a_principal(*scopes: Scope, **limits: Any) -> Principal:
 
 GRANT = enter(a_principal(Scope.SEARCH), Permission.SEARCH)
 SCOPE = read_scope(GRANT, {HR})
-REAL: tuple[Any, ...] = (GRANT, SCOPE, for_machine())
+REAL: tuple[Any, ...] = (GRANT, SCOPE, for_machine(), for_accounts(tenant=TENANT))
 
 
 # At run time
@@ -55,7 +56,8 @@ REAL: tuple[Any, ...] = (GRANT, SCOPE, for_machine())
 @pytest.mark.parametrize("seal", [None, object(), True, "seal", 0])
 def test_no_other_seal_makes_a_grant(seal: object) -> None:
     for make in (
-        lambda: TenantGrant(OTHER, None, None, None, seal),
+        lambda: TenantGrant(OTHER, None, None, None, None, seal),
+        lambda: AccountGrant(OTHER, None, seal),
         lambda: ReadScope((GRANT,), seal),
         lambda: PlatformGrant(None, seal),
     ):
@@ -64,7 +66,7 @@ def test_no_other_seal_makes_a_grant(seal: object) -> None:
 
 
 def test_nor_does_no_seal() -> None:
-    kinds: tuple[Any, ...] = (TenantGrant, ReadScope, PlatformGrant)
+    kinds: tuple[Any, ...] = (TenantGrant, ReadScope, PlatformGrant, AccountGrant)
     for kind in kinds:
         with pytest.raises(TypeError):
             kind(*[None for _ in dataclasses.fields(kind)])
@@ -111,7 +113,7 @@ def test_a_grant_cannot_be_changed(real: Any) -> None:
             setattr(real, field.name, None)
 
 
-@pytest.mark.parametrize("kind", [TenantGrant, ReadScope, PlatformGrant])
+@pytest.mark.parametrize("kind", [TenantGrant, ReadScope, PlatformGrant, AccountGrant])
 def test_a_grant_has_no_heirs(kind: type) -> None:
     """An heir could leave the check of the seal out."""
     with pytest.raises(TypeError, match=ONLY_HERE):
@@ -121,13 +123,12 @@ def test_a_grant_has_no_heirs(kind: type) -> None:
 # What the makers give
 
 
-def test_each_scope_gives_its_own_permission_only() -> None:
-    every = {Permission(scope.value) for scope in Scope}
+def test_each_scope_gives_what_the_table_says_only() -> None:
     for scope in Scope:
         principal = a_principal(scope)
         given = {permission for permission in Permission if can(principal, permission)}
-        assert given == {Permission(scope.value), Permission.METADATA}
-        for permission in every - given:
+        assert given == {permission for permission, right in RIGHTS.items() if scope in right.scopes}
+        for permission in set(Permission) - given:
             with pytest.raises(Denied):
                 enter(principal, permission)
         with pytest.raises(Denied):
@@ -176,7 +177,7 @@ def test_an_index_searches_nothing_outside_of_the_grant() -> None:
 
 
 def test_the_console_has_every_right_in_its_tenant() -> None:
-    assert all(can(console(TENANT), permission) for permission in Permission)
+    assert all(can(console(TENANT), permission) for permission in set(Permission) - {Permission.ACCOUNT})
     with pytest.raises(Denied):
         enter(console(None), Permission.SEARCH)
 

@@ -14,10 +14,11 @@ import pytest
 from carrel.adapters.lexical.postgres import PostgresWords
 from carrel.adapters.vectors.pgvector import PgvectorIndexes
 from carrel.ask.pipeline import SearchWish
-from carrel.domain.access import Permission, Principal, enter, for_machine
+from carrel.domain.access import Principal, enter, for_machine
 from carrel.domain.errors import NotFound, Unavailable
 from carrel.domain.ids import SourceId
 from carrel.domain.library import Document
+from carrel.domain.rights import Permission
 from carrel.library.documents import Shelf
 from carrel.store.transaction import Database, Statement
 from carrel.wiring import Application, assemble

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from carrel.ask.pipeline import ChatWish, Found, SearchWish
-from carrel.domain.access import Principal, Scope
+from carrel.domain.access import Principal
 from carrel.domain.errors import Denied, Invalid, NotFound, Unauthenticated
 from carrel.domain.ids import BotId, ChatId, DocumentId, KeyId, SourceId, TenantId
 from carrel.domain.library import Document, Source
+from carrel.domain.rights import Scope
 from carrel.ingest.retry import Redrive
 from carrel.library.bots import BotChange
 from carrel.library.documents import Shelf
@@ -354,7 +355,7 @@ async def test_a_key_is_revoked_whatever_it_owns(carrel: Stand, house: House) ->
     owner = await carrel.app.principals.authenticate(key)
     assert owner.credential is not None
     await carrel.app.sources.create(owner, NewSource("mine", owner=owner.user))
-    await carrel.app.keys.revoke(house.tenant.console, owner.credential)
+    await carrel.app.keys.revoke(house.tenant.console, KeyId(owner.credential))
     with pytest.raises(Unauthenticated):
         await carrel.app.principals.authenticate(key)
 

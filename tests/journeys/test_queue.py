@@ -28,7 +28,7 @@ from carrel.worker.loop import Worker
 from support.quiet import a_quiet_stand, a_worker_of, delivered, document_of, drained, idle, without_delays
 from support.raw import connected
 from support.recording import HookedWords, recorded
-from support.stand import PEPPER, Stand
+from support.stand import SECRETS, Stand
 from support.tally import assert_whole, tally
 from support.tenants import SomeTenant, a_tenant
 
@@ -512,7 +512,7 @@ async def test_too_few_connections_cost_time_and_nothing_else(quiet: Stand, acme
     for number in range(8):
         await delivered(acme, source, f"{number}.md", f"# Page {number}")
     narrow = await Database.connect(quiet.endpoint.app_url, connections=2, patience=0.2)
-    base = Base(narrow, quiet.parts.base.blobs, PEPPER)
+    base = Base(narrow, quiet.parts.base.blobs, SECRETS)
     parts = replace(quiet.parts, base=base, vectors=PgvectorIndexes(narrow), words=PostgresWords(narrow))
     worker = Worker(Desk(narrow), tasks(parts, quiet.parser), concurrency=8, lease=2.0)
 

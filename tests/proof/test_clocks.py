@@ -17,15 +17,16 @@ import pytest
 
 from carrel.adapters.postgres import Endpoint
 from carrel.api.app import create_app
-from carrel.domain.access import Scope, console
+from carrel.domain.access import console
 from carrel.domain.library import DocumentStatus
+from carrel.domain.rights import Scope
 from carrel.ingest.upload import Arrival, Dock
 from carrel.tenancy.keys import KeyWish
 from support.doors import serving
 from support.quiet import a_quiet_stand, blobs_of, delivered, document_of
 from support.rounds import rounds
 from support.served import Served, served
-from support.stand import PEPPER, Stand, a_worker
+from support.stand import SECRETS, Stand, a_worker
 from support.tenants import SomeTenant, a_tenant, pieces
 
 pytestmark = [pytest.mark.proof, pytest.mark.slow]
@@ -66,7 +67,8 @@ async def pair(
         settings = {
             "CARREL_DATABASE__URL": right.endpoint.app_url,
             "CARREL_BLOBS__PATH": str(blobs_of(right)),
-            "CARREL_PEPPER": PEPPER.decode(),
+            "CARREL_PEPPER": SECRETS.pepper.decode(),
+            "CARREL_MASTER_KEY": SECRETS.master_key.decode(),
             "CARREL_WORKER__LEASE": "3",
             "PYTHONPATH": str(SKEW),
             "TEST_CLOCK_SHIFT": str(days * 86_400),

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from carrel.adapters.parsers import plain
 from carrel.adapters.postgres import Endpoint
 from carrel.api.app import create_app
-from carrel.domain.access import Scope, console
+from carrel.domain.access import console
 from carrel.domain.answers import Hit
 from carrel.domain.ids import ChunkId
+from carrel.domain.rights import Scope
 from carrel.domain.text import ParsedDocument
 from carrel.tenancy.keys import KeyWish
 from carrel.wiring import Application

@@ -34,7 +34,7 @@ from carrel.wiring import Application, Base, assemble
 from support.doors import serving
 from support.rounds import rounds
 from support.served import Served, served
-from support.stand import PEPPER, Stand
+from support.stand import SECRETS, Stand
 from support.tenants import a_tenant
 
 pytestmark = [pytest.mark.proof, pytest.mark.slow]
@@ -254,7 +254,7 @@ async def test_a_full_disk_keeps_nothing_by_half_and_works_again(carrel: Stand, 
     tenant = await a_tenant(carrel.app)
     source, key = str((await tenant.source()).id), await tenant.key()
     with a_small_disk(tmp_path / "disk", mb=8) as disk:
-        parts = replace(carrel.parts, base=Base(carrel.database, LocalBlobs(disk), PEPPER))
+        parts = replace(carrel.parts, base=Base(carrel.database, LocalBlobs(disk), SECRETS))
         async with called(assemble(parts), key) as client:
             shelf = f"/v1/sources/{source}/documents"
             kept = await _fill(client, shelf)

@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
 from carrel.api.app import create_app
-from carrel.domain import access
+from carrel.domain import access, rights
 from carrel.domain.credentials import new_api_key
 from carrel.domain.ids import BotId, SourceId
 from carrel.library.documents import Shelf
@@ -51,7 +51,7 @@ def holding(*scopes: str, bots: bool = False, sources: bool = False) -> Bearer:
     async def make(_: Stand, tenant: SomeTenant, world: World) -> str:
         wish = KeyWish(
             "a key",
-            frozenset(map(access.Scope, scopes or access.Scope)),
+            frozenset(map(rights.Scope, scopes or rights.Scope)),
             bots=frozenset(BotId(UUID(one)) for one in world["bots"][:1]) if bots else None,
             sources=frozenset(SourceId(UUID(one)) for one in world["sources"][:1]) if sources else None,
         )
@@ -201,7 +201,7 @@ async def a_world(carrel: Stand, tenant: SomeTenant) -> World:
     principal = await tenant.principal()
     chat = (await ask(carrel, principal, "Do boats float on water?")).chat
     keys = [
-        (await carrel.app.keys.create(tenant.console, KeyWish("k", frozenset({access.Scope.SEARCH})))).row.id
+        (await carrel.app.keys.create(tenant.console, KeyWish("k", frozenset({rights.Scope.SEARCH})))).row.id
         for _ in range(6)
     ]
     page = await carrel.app.documents.listed(tenant.console, Shelf(), limit=2, cursor=None)

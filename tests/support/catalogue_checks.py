@@ -11,16 +11,18 @@ from typing import Final
 import asyncpg
 
 from carrel.store import schema
-from carrel.store.catalogue import PLATFORM_TABLES
+from carrel.store.catalogue import ACCOUNT_TABLES, PLATFORM_TABLES
 from support.raw import Raw
 
 TENANT: Final = "(NULLIF(current_setting('carrel.tenant'::text, true), ''::text))::uuid"
 USER: Final = "(NULLIF(current_setting('carrel.user'::text, true), ''::text))::uuid"
 OF_TENANT: Final = f"(tenant_id = {TENANT})"
 OF_PLATFORM: Final = "(current_setting('carrel.platform'::text, true) = 'on'::text)"
+OF_ACCOUNTS: Final = "(current_setting('carrel.accounts'::text, true) = 'on'::text)"
 
 SERVED: Final = {
     "api_keys",
+    "audit_events",
     "bot_sources",
     "bots",
     "chats",
@@ -31,7 +33,9 @@ SERVED: Final = {
     "erasure_receipts",
     "generations",
     "idempotency_keys",
+    "invitations",
     "jobs",
+    "memberships",
     "messages",
     "sources",
 }
@@ -42,9 +46,15 @@ INDEX: Final = {"dense_entries_384", "layouts", "lexical_entries", "lexical_prof
 DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
     "auth": {
         "operator_keys": "SELECT(expires_at, id, last_used_at, mac, revoked_at)",
-        "api_keys": "SELECT(bot_ids, expires_at, id, last_used_at, mac, revoked_at, scopes, source_ids, tenant_id)",
-        "tenants": "SELECT(id, status)",
+        "api_keys": "SELECT(bot_ids, expires_at, id, last_used_at, mac, made_by, revoked_at, scopes, source_ids,"
+        " tenant_id)",
+        "tenants": "SELECT(id, name, slug, status)",
         "bot_sources": "SELECT(bot_id, source_id, tenant_id)",
+        "memberships": "SELECT(issuer, role, status, tenant_id, user_id)",
+        "users": "SELECT(epoch, id, status, verified_at)",
+        "sessions": "SELECT(chosen_tenant, ended_at, epoch, expires_at, id, user_id)",
+        "invitations": "SELECT(accepted_at, email, expires_at, id, mac, revoked_at, role, tenant_id)",
+        "identities": "SELECT(issuer, subject, user_id)",
     },
     "index": {
         **dict.fromkeys(INDEX, "DELETE INSERT SELECT UPDATE"),
@@ -81,7 +91,7 @@ QUERIES: Final[Mapping[str, str]] = {
     "is a foreign key that does not begin with tenant_id on both sides": f"""
         select f.conname || ' on ' || c.relname from pg_constraint f join {_TABLES} on c.oid = f.conrelid
         join pg_class p on p.oid = f.confrelid
-        where {_OURS} and f.contype = 'f' and not (
+        where {_OURS} and f.contype = 'f' and c.relname <> all ({{platform}}) and not (
             {_COLUMN.format("f.conrelid", "f.conkey[1]")} = 'tenant_id'
             and ({_COLUMN.format("f.confrelid", "f.confkey[1]")} = 'tenant_id'
                  or (p.relname = 'tenants' and {_COLUMN.format("f.confrelid", "f.confkey[1]")} = 'id'
@@ -217,7 +227,12 @@ def _allowed_policies(app: str, definers: Mapping[str, str]) -> list[tuple[str |
         rule = _source_rule("id" if table == "sources" else "source_id")
         of_sources.append((table, "source", "RESTRICTIVE", app, "ALL", rule, rule))
     platform = [(table, "platform", "PERMISSIVE", app, "ALL", OF_PLATFORM, OF_PLATFORM) for table in _PLATFORM]
-    own = [("tenants", "own", "PERMISSIVE", app, "SELECT", f"(id = {TENANT})", None)]
+    accounts = [(table, "accounts", "PERMISSIVE", app, "ALL", OF_ACCOUNTS, OF_ACCOUNTS) for table in ACCOUNT_TABLES]
+    own = [
+        ("tenants", "own", "PERMISSIVE", app, "SELECT", f"(id = {TENANT})", None),
+        ("tenants", "register", "PERMISSIVE", app, "INSERT", None, f"({OF_ACCOUNTS} AND (id = {TENANT}))"),
+        ("users", "fellow", "PERMISSIVE", app, "SELECT", _FELLOW, None),
+    ]
     whole = [
         (table, f"definer_{name}", "PERMISSIVE", definers[name], "ALL", "true", "true")
         for name, tables in DEFINERS_MAY.items()
@@ -230,10 +245,13 @@ def _allowed_policies(app: str, definers: Mapping[str, str]) -> list[tuple[str |
         for table, rights in tables.items()
         if "UPDATE" not in rights
     ]
-    return [*served, *owned, *of_sources, *platform, *own, *whole, *readers]
+    return [*served, *owned, *of_sources, *platform, *accounts, *own, *whole, *readers]
 
 
 _PLATFORM: Final = ("tenants", "operator_keys")
+_FELLOW: Final = (
+    f"(EXISTS ( SELECT\n   FROM memberships m\n  WHERE ((m.tenant_id = {TENANT}) AND (m.user_id = users.id))))"
+)
 
 
 def _source_rule(column: str) -> str:

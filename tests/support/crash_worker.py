@@ -37,7 +37,7 @@ from carrel.ports.vectors import TenantVectors, VectorIndexes
 from carrel.store.transaction import Database, Grant, Transaction
 from carrel.wiring import Base, Parts, tasks
 from carrel.worker.loop import Task, Worker
-from support.stand import PEPPER
+from support.stand import SECRETS
 
 POINTS = (
     "claimed",
@@ -277,7 +277,7 @@ async def fated_parts(order: Order, fate: Fate, blobs: LocalBlobs) -> AsyncItera
     database = await FatedDatabase.connect(order.app_url, connections=8)
     database.fate = fate
     yield Parts(
-        base=Base(database, blobs, PEPPER),
+        base=Base(database, blobs, SECRETS),
         embedder=minilm.prepare(Path(order.models), threads=1),
         analyzer=EnglishAnalyzer(),
         vectors=PgvectorIndexes(database),

@@ -55,6 +55,7 @@ async def furnish(carrel: Stand, name: str, superuser: Raw) -> Furnished:
     assert document.status is DocumentStatus.READY
     hidden = await _put_privately(carrel, principal, private.id, TEXT.format(word=f"hidden{word}", port=8000))
     remembered = await ask(carrel, principal, f"On which port does the payment service of {word} listen?")
+    await superuser.execute(_PEOPLE, tenant.id, uuid.uuid4(), f"{uuid.uuid4()}@people.example")
     await _leave_traces(carrel, tenant, principal, source.id)
     rows = await superuser.fetch("select id, generation_id from chunks where document_id = $1", document.id)
     furnished = Furnished(
@@ -98,6 +99,13 @@ async def _put_privately(carrel: Stand, principal: Principal, source: SourceId, 
     document = await carrel.app.uploads.settled(dock, delivery, seconds=30)
     assert document.status is DocumentStatus.READY
     return document.id
+
+
+_PEOPLE = """
+    with person as (insert into users (id, email, name) values ($2, $3, 'Somebody') returning id),
+         member as (insert into memberships (tenant_id, user_id, role) select $1, id, 'viewer' from person)
+    insert into invitations (tenant_id, id, email, role, mac, expires_at) values ($1, $2, $3, 'viewer', '', now())
+"""
 
 
 async def _leave_traces(carrel: Stand, tenant: SomeTenant, principal: Principal, source: SourceId) -> None:

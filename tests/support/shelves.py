@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from carrel.domain.access import Permission, Principal, PrincipalKind, Scope, TenantGrant, enter, read_scope
+from carrel.domain.access import Principal, PrincipalKind, TenantGrant, enter, read_scope
 from carrel.domain.ids import ChunkId, GenerationId, SourceId, TenantId, UserId, VersionId, new_id
 from carrel.domain.layout import LayoutState
+from carrel.domain.rights import Permission, Scope
 from carrel.ports.embedder import Vector
 from carrel.ports.lexical import LexicalEntry
 from carrel.ports.vectors import DenseEntry

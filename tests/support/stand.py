@@ -18,10 +18,10 @@ from carrel.ingest.desk import Desk
 from carrel.ports.parser import Parser
 from carrel.store import schema
 from carrel.store.transaction import Database
-from carrel.wiring import Application, Base, Parts, assemble, tasks
+from carrel.wiring import Application, Base, Parts, Secrets, assemble, tasks
 from carrel.worker.loop import Worker
 
-PEPPER = b"a pepper for tests, of thirty-two bytes"
+SECRETS = Secrets(b"a pepper for tests, of thirty-two bytes", b"a master key for tests, of 32 bytes")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ async def a_stand(endpoint: Endpoint, home: Path, *, models: Path) -> AsyncItera
     parser = SandboxedParser()
     async with a_database(endpoint) as database:
         parts = Parts(
-            base=Base(database, LocalBlobs(home / "blobs"), PEPPER),
+            base=Base(database, LocalBlobs(home / "blobs"), SECRETS),
             embedder=embedder,
             analyzer=EnglishAnalyzer(),
             vectors=PgvectorIndexes(database),

@@ -4,9 +4,10 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from carrel.domain.access import Principal, Scope, console
+from carrel.domain.access import Principal, console
 from carrel.domain.ids import SourceId, TenantId
 from carrel.domain.library import Document, Source, Tenant
+from carrel.domain.rights import Scope
 from carrel.store.sources import NewSource
 from carrel.tenancy.keys import KeyWish
 from carrel.wiring import Application

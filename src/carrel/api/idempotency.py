@@ -11,6 +11,7 @@ from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 
 from carrel.api.security import principal_of
+from carrel.domain.access import Principal
 from carrel.domain.errors import Invalid
 from carrel.library.sources import Memo, StoredAnswer
 
@@ -60,7 +61,12 @@ async def once(
             field="Idempotency-Key",
         )
     place = f"{request.method} {request.url.path}".encode()
-    return Once(key, principal_of(request).credential, place)
+    return Once(key, _asker(principal_of(request)), place)
+
+
+def _asker(principal: Principal) -> UUID | None:
+    """A person is the same in every session."""
+    return principal.user if principal.is_person else principal.credential
 
 
 IdempotencyKey = Annotated[Once, Depends(once)]

@@ -13,8 +13,9 @@ from starlette.routing import BaseRoute
 
 from carrel.api.body import JsonRequest
 from carrel.api.state import application_of
-from carrel.domain.access import Permission, Principal, require
+from carrel.domain.access import Principal, require
 from carrel.domain.errors import NotFound, Unauthenticated
+from carrel.domain.rights import Permission
 
 PUBLIC: Final = frozenset({"live", "ready", "openapi_document", "docs", "docs_style"})
 
@@ -44,7 +45,13 @@ MayRead = Annotated[Principal, Depends(Requires(Permission.METADATA))]
 MaySearch = Annotated[Principal, Depends(Requires(Permission.SEARCH))]
 MayAsk = Annotated[Principal, Depends(Requires(Permission.ASK))]
 MayIngest = Annotated[Principal, Depends(Requires(Permission.INGEST))]
+MayCurate = Annotated[Principal, Depends(Requires(Permission.CURATE))]
 MayManage = Annotated[Principal, Depends(Requires(Permission.MANAGE))]
+MayManageMembers = Annotated[Principal, Depends(Requires(Permission.MEMBERS))]
+MayAudit = Annotated[Principal, Depends(Requires(Permission.AUDIT))]
+MayOwn = Annotated[Principal, Depends(Requires(Permission.TENANT))]
+MayExport = Annotated[Principal, Depends(Requires(Permission.EXPORT))]
+MaySeeAccount = Annotated[Principal, Depends(Requires(Permission.ACCOUNT))]
 MayOperate = Annotated[Principal, Depends(Requires(Permission.PLATFORM))]
 
 

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from carrel.domain.access import Permission, Principal, ReadScope, enter, read_scope
+from carrel.domain.access import Principal, ReadScope, enter, read_scope
 from carrel.domain.answers import Wish
 from carrel.domain.errors import NotFound
 from carrel.domain.library import Generation
+from carrel.domain.rights import Permission
 from carrel.store import bots, generations, sources, tenants
 from carrel.store.transaction import Database, Transaction
 

@@ -12,10 +12,11 @@ from carrel.ask.authorize import Leave, authorize
 from carrel.ask.judge import assess, judge
 from carrel.ask.question import MOST_HITS, Asker, Question, judged, judged_filters
 from carrel.ask.retrieve import BOTH, Leg, Need, Retrieved, Retriever
-from carrel.domain.access import Permission, Principal
+from carrel.domain.access import Principal
 from carrel.domain.answers import Answer, Filters, Passage, Remembered, Wish
 from carrel.domain.errors import Denied, Invalid
 from carrel.domain.ids import BotId, ChatId, SourceId, UserId
+from carrel.domain.rights import Permission
 from carrel.ports.lexical import Analyzer
 from carrel.store import chats, idempotency
 from carrel.store.chats import Asked

@@ -11,10 +11,11 @@ from carrel.cli.options import Json
 from carrel.cli.pages import everything
 from carrel.cli.rooms import in_office
 from carrel.cli.terminal import Absent, say, table
-from carrel.domain.access import Principal, Scope, console
+from carrel.domain.access import Principal, console
 from carrel.domain.credentials import ApiKey, parse_api_key
 from carrel.domain.errors import NotFound
 from carrel.domain.ids import BotId, KeyId
+from carrel.domain.rights import Scope
 
 if TYPE_CHECKING:
     from carrel.tenancy.keys import IssuedKey

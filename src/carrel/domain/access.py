@@ -5,61 +5,66 @@ one tenant), `read_scope` narrows that grant to named sources (the right to text
 """
 
 import uuid
-from collections.abc import Collection, Iterable
-from dataclasses import InitVar, dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import InitVar, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Never, SupportsIndex, final
 
-from carrel.domain.errors import Denied
-from carrel.domain.ids import BotId, KeyId, SourceId, TenantId, UserId
+from carrel.domain.errors import Conflict, Denied
+from carrel.domain.ids import BotId, SourceId, TenantId, UserId
+from carrel.domain.rights import RIGHTS, Permission, Role, Scope
 
 _SEAL: Final = object()
 _ONLY_HERE: Final = "Grants and scopes are made in carrel.domain.access only."
 _CONSOLE_USER: Final = UserId(uuid.UUID("c0450c0e-0000-4000-8000-000000000000"))
 
 
-class Scope(StrEnum):
-    """What a key may be used for."""
-
-    SEARCH = "search"
-    ASK = "ask"
-    INGEST = "ingest"
-    MANAGE = "manage"
-
-
-class Permission(StrEnum):
-    """What a route or a command needs. Each names the one scope that gives it; METADATA comes with any scope."""
-
-    METADATA = "metadata"
-    SEARCH = "search"
-    ASK = "ask"
-    INGEST = "ingest"
-    MANAGE = "manage"
-    PLATFORM = "platform"
-
-
 class PrincipalKind(StrEnum):
     API_KEY = "api_key"
     OPERATOR_KEY = "operator_key"
     CONSOLE = "console"
+    SESSION = "session"
+    LOGIN = "login"
+
+
+_PEOPLE: Final = frozenset({PrincipalKind.SESSION, PrincipalKind.LOGIN})
+_OPERATORS: Final = frozenset({PrincipalKind.OPERATOR_KEY, PrincipalKind.CONSOLE})
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. `only_sources` and `only_bots` are the limits of a limited key; None means no limit.
+    """Who asks: a key, an operator, or a person by a session or by a login at another issuer.
 
-    `expires_at` is the end of the credential; None means that it has none.
+    `credential` is the key's or the session's id. `only_sources` and `only_bots` are the limits of a limited key; None
+    means no limit. `expires_at` is the end of the credential; None means that it has none. `roles` is what a person is
+    in each tenant; `tenant` is the one that the credential names, None where it names none. `person` is who signed in,
+    or who made the key; what nobody made acts as a user of its own.
     """
 
     kind: PrincipalKind
     tenant: TenantId | None
     user: UserId | None = None
-    credential: KeyId | None = None
+    credential: uuid.UUID | None = None
     scopes: frozenset[Scope] = frozenset()
     only_sources: frozenset[SourceId] | None = None
     only_bots: frozenset[BotId] | None = None
     expires_at: datetime | None = None
+    roles: Mapping[TenantId, Role] = field(default_factory=dict)
+    person: UserId | None = None
+
+    @property
+    def is_person(self) -> bool:
+        return self.kind in _PEOPLE
+
+    @property
+    def is_operator(self) -> bool:
+        return self.kind in _OPERATORS
+
+    @property
+    def role(self) -> Role | None:
+        """In the tenant that the credential names."""
+        return None if self.tenant is None else self.roles.get(self.tenant)
 
 
 class _Sealed:
@@ -89,6 +94,7 @@ class TenantGrant(_Sealed):
     user: UserId | None
     sources: frozenset[SourceId] | None
     bots: frozenset[BotId] | None
+    credential: uuid.UUID | None
     seal: InitVar[object]
 
 
@@ -106,37 +112,71 @@ class ReadScope(_Sealed):
 class PlatformGrant(_Sealed):
     """The right to the platform's own rows (tenants, operator keys), and to no tenant's content."""
 
-    credential: KeyId | None
+    credential: uuid.UUID | None
+    seal: InitVar[object]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AccountGrant(_Sealed):
+    """The right to the rows of accounts (users, passwords, sessions, codes), and with a tenant to its rows as `user`.
+
+    For the journeys by which people come in: whoever signs in or accepts an invitation has no principal yet.
+    """
+
+    tenant: TenantId | None
+    user: UserId | None
     seal: InitVar[object]
 
 
 def can(principal: Principal, permission: Permission) -> bool:
-    if permission is Permission.PLATFORM:
-        return principal.kind in {PrincipalKind.OPERATOR_KEY, PrincipalKind.CONSOLE}
+    right = RIGHTS[permission]
+    if principal.is_operator and right.operator:
+        return True
+    if permission is Permission.ACCOUNT:
+        return principal.is_person
     if principal.tenant is None:
         return False
-    if permission is Permission.METADATA:
-        return bool(principal.scopes)
-    return Scope(permission.value) in principal.scopes
+    if principal.is_person:
+        return principal.role in right.roles
+    if principal.kind is PrincipalKind.CONSOLE:
+        return permission is not Permission.PLATFORM
+    return not right.scopes.isdisjoint(principal.scopes)
 
 
 def require(principal: Principal, permission: Permission) -> None:
-    """Raises Denied with the name of what is missing."""
+    """Raises Denied with the name of what is missing, Conflict `tenant_ambiguous` for a person who must choose."""
     if can(principal, permission):
         return
-    if permission is Permission.PLATFORM:
+    right = RIGHTS[permission]
+    if right.operator and not right.roles:
         raise Denied("This needs an operator key.", code="operator_required")
-    if principal.tenant is None:
+    if principal.is_operator:
         raise Denied("An operator key has no right to a tenant's content.", code="operator_has_no_content")
-    raise Denied(f"This key lacks the scope {permission.value!r}.", code="scope_missing")
+    if principal.is_person:
+        _refuse_person(principal, permission)
+    if not right.scopes:
+        raise Denied(f"A key cannot do this: {right.meaning}. Sign in as a person.", code="person_required")
+    named = " or ".join(repr(scope.value) for scope in Scope if scope in right.scopes)
+    raise Denied(f"This key lacks the scope {named}.", code="scope_missing")
+
+
+def _refuse_person(principal: Principal, permission: Permission) -> Never:
+    if principal.tenant is None and principal.roles:
+        raise Conflict("Choose one organisation: ask for a token of it.", code="tenant_ambiguous")
+    if principal.role is None:
+        raise Denied("You are a member of no organisation.", code="no_membership")
+    raise Denied(f"As {principal.role.value} you may not {RIGHTS[permission].meaning}.", code="role_lacks_permission")
 
 
 def enter(principal: Principal, permission: Permission) -> TenantGrant:
-    """The grant for one tenant, with the limits of the principal. Raises Denied."""
+    """The grant for one tenant, with the limits of the principal. Raises Denied, Conflict `tenant_ambiguous`."""
     require(principal, permission)
     if principal.tenant is None:
         raise Denied("Name a tenant first.", code="tenant_required")
-    return TenantGrant(principal.tenant, principal.user, principal.only_sources, principal.only_bots, _SEAL)
+    return TenantGrant(
+        principal.tenant, principal.user, principal.only_sources, principal.only_bots, principal.credential, _SEAL
+    )
 
 
 def enter_unlimited(principal: Principal, permission: Permission) -> TenantGrant:
@@ -161,7 +201,7 @@ def read_scope(grant: TenantGrant, sources: Collection[SourceId]) -> ReadScope:
     wanted = frozenset(sources)
     if grant.sources is not None and not wanted <= grant.sources:
         raise Denied("A source lies outside the grant.", code="scope_exceeded")
-    return ReadScope((TenantGrant(grant.tenant, grant.user, wanted, grant.bots, _SEAL),), _SEAL)
+    return ReadScope((TenantGrant(grant.tenant, grant.user, wanted, grant.bots, grant.credential, _SEAL),), _SEAL)
 
 
 def within(grant: TenantGrant, sources: frozenset[SourceId]) -> frozenset[SourceId]:
@@ -176,12 +216,17 @@ def both(scopes: Iterable[ReadScope]) -> ReadScope:
 
 def for_job(tenant: TenantId, owner: UserId | None) -> TenantGrant:
     """The grant of a claimed job: its own tenant, as the owner of the row that it works on."""
-    return TenantGrant(tenant, owner, None, None, _SEAL)
+    return TenantGrant(tenant, owner, None, None, None, _SEAL)
 
 
 def for_machine() -> PlatformGrant:
     """The grant of the machine itself: counting what waits, reading which tenants exist."""
     return PlatformGrant(None, _SEAL)
+
+
+def for_accounts(*, tenant: TenantId | None = None, user: UserId | None = None) -> AccountGrant:
+    """The grant of the journeys by which people come in. With a tenant: one that the journey itself has found."""
+    return AccountGrant(tenant, user, _SEAL)
 
 
 def console(tenant: TenantId | None) -> Principal:

@@ -8,6 +8,8 @@ from typing import NewType
 TenantId = NewType("TenantId", uuid.UUID)
 UserId = NewType("UserId", uuid.UUID)
 KeyId = NewType("KeyId", uuid.UUID)
+SessionId = NewType("SessionId", uuid.UUID)
+InvitationId = NewType("InvitationId", uuid.UUID)
 SourceId = NewType("SourceId", uuid.UUID)
 BotId = NewType("BotId", uuid.UUID)
 DocumentId = NewType("DocumentId", uuid.UUID)

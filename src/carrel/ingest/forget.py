@@ -2,9 +2,10 @@
 
 import structlog
 
-from carrel.domain.access import Permission, Principal, TenantGrant, enter, enter_unlimited
+from carrel.domain.access import Principal, TenantGrant, enter, enter_unlimited
 from carrel.domain.errors import Unavailable
 from carrel.domain.ids import DocumentId, SourceId
+from carrel.domain.rights import Permission
 from carrel.ingest.pipeline import Work
 from carrel.ports.blobs import Blobs
 from carrel.ports.lexical import LexicalIndexes
@@ -27,7 +28,7 @@ class Forgetting:
 
     async def source(self, principal: Principal, source: SourceId) -> None:
         """The source and every document in it. Raises Denied, NotFound."""
-        async with self._database.transaction(enter_unlimited(principal, Permission.MANAGE), timeout=300) as tx:
+        async with self._database.transaction(enter_unlimited(principal, Permission.CURATE), timeout=300) as tx:
             await sources.delete(tx, source)
             await erasure.erase_source(tx, source)
 

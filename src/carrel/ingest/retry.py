@@ -1,8 +1,9 @@
 """Trying again what failed: one document, or many."""
 
-from carrel.domain.access import Permission, Principal, enter
+from carrel.domain.access import Principal, enter
 from carrel.domain.ids import DocumentId
 from carrel.domain.library import Document
+from carrel.domain.rights import Permission
 from carrel.store import documents, sources, versions
 from carrel.store.transaction import Database
 from carrel.store.versions import Redrive

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, TypeAlias, assert_never
 
-from carrel.domain.access import Permission, Principal, TenantGrant, enter
+from carrel.domain.access import Principal, TenantGrant, enter
 from carrel.domain.errors import Invalid, Refusal, Unavailable
 from carrel.domain.ids import DocumentId, SourceId, VersionId, document_id
 from carrel.domain.keys import document_key
 from carrel.domain.library import Blob, Document, DocumentStatus, Outcome, Source
+from carrel.domain.rights import Permission
 from carrel.ports.blobs import Blobs
 from carrel.store import documents, erasure, idempotency, sources, versions
 from carrel.store.idempotency import Memo

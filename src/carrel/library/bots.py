@@ -1,8 +1,9 @@
 """Bots: made, listed, changed, removed. A bot reads the sources that it was given, and no other."""
 
-from carrel.domain.access import Permission, Principal, enter, enter_unlimited
+from carrel.domain.access import Principal, enter, enter_unlimited
 from carrel.domain.ids import BotId
 from carrel.domain.library import Bot
+from carrel.domain.rights import Permission
 from carrel.store import bots, idempotency
 from carrel.store.bots import BotChange, NewBot
 from carrel.store.idempotency import Memo
@@ -18,7 +19,7 @@ class Bots:
 
     async def create(self, principal: Principal, new: NewBot, *, memo: Memo[Bot] | None = None) -> Bot:
         """Raises Denied, NotFound for a source that is not this tenant's, Conflict `bot_exists`."""
-        async with self._database.transaction(enter_unlimited(principal, Permission.MANAGE)) as tx:
+        async with self._database.transaction(enter_unlimited(principal, Permission.CURATE)) as tx:
             return await idempotency.once(tx, memo, lambda: bots.add(tx, new))
 
     async def get(self, principal: Principal, bot: BotId) -> Bot:
@@ -38,10 +39,10 @@ class Bots:
 
     async def change(self, principal: Principal, bot: BotId, new: BotChange) -> Bot:
         """Raises Denied, NotFound, Conflict `bot_exists`."""
-        async with self._database.transaction(enter_unlimited(principal, Permission.MANAGE)) as tx:
+        async with self._database.transaction(enter_unlimited(principal, Permission.CURATE)) as tx:
             return await bots.change(tx, bot, new)
 
     async def delete(self, principal: Principal, bot: BotId) -> None:
         """Raises Denied, NotFound."""
-        async with self._database.transaction(enter_unlimited(principal, Permission.MANAGE)) as tx:
+        async with self._database.transaction(enter_unlimited(principal, Permission.CURATE)) as tx:
             await bots.delete(tx, bot)

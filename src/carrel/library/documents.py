@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
-from carrel.domain.access import Permission, Principal, enter
+from carrel.domain.access import Principal, enter
 from carrel.domain.errors import Invalid
 from carrel.domain.ids import DocumentId
 from carrel.domain.library import AttributeValue, Document
+from carrel.domain.rights import Permission
 from carrel.ports.blobs import Blobs
 from carrel.store import documents
 from carrel.store.documents import Shelf

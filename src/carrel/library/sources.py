@@ -1,10 +1,11 @@
 """Sources: made, listed, changed. Deleting one is forgetting, and belongs to ingestion."""
 
-from carrel.domain.access import Permission, Principal, enter, enter_unlimited
+from carrel.domain.access import Principal, enter, enter_unlimited
 from carrel.domain.answers import Wish
 from carrel.domain.errors import Invalid
 from carrel.domain.ids import BotId, SourceId
 from carrel.domain.library import ChunkRules, Duplicates, Source
+from carrel.domain.rights import Permission
 from carrel.store import idempotency, sources
 from carrel.store.idempotency import Memo, Replayed, StoredAnswer
 from carrel.store.pages import Page
@@ -22,7 +23,7 @@ class Sources:
 
     async def create(self, principal: Principal, new: NewSource, *, memo: Memo[Source] | None = None) -> Source:
         """Raises Denied, Invalid, Conflict `source_exists`."""
-        grant = enter_unlimited(principal, Permission.MANAGE)
+        grant = enter_unlimited(principal, Permission.CURATE)
         _judge(new.chunk)
         async with self._database.transaction(grant) as tx:
             return await idempotency.once(tx, memo, lambda: sources.add(tx, new))
@@ -50,7 +51,7 @@ class Sources:
         self, principal: Principal, source: SourceId, *, name: str | None = None, duplicates: Duplicates | None = None
     ) -> Source:
         """Raises Denied, NotFound, Conflict `source_exists`."""
-        async with self._database.transaction(enter_unlimited(principal, Permission.MANAGE)) as tx:
+        async with self._database.transaction(enter_unlimited(principal, Permission.CURATE)) as tx:
             return await sources.change(tx, source, name=name, duplicates=duplicates)
 
 

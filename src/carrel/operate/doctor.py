@@ -11,9 +11,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from carrel.domain.access import Permission, console, enter, for_machine, operate
+from carrel.domain.access import console, enter, for_machine, operate
 from carrel.domain.errors import Refusal
 from carrel.domain.library import DocumentStatus
+from carrel.domain.rights import Permission
 from carrel.store import catalogue, credentials, documents, jobs, tenants
 from carrel.store.documents import Shelf
 from carrel.store.transaction import Database

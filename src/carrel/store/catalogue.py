@@ -10,7 +10,8 @@ from carrel.store.transaction import Session, plain_url, translated
 
 _OLDEST_SERVER: Final = 160000
 _OLDEST_VECTOR: Final = (0, 8, 2)
-PLATFORM_TABLES: Final = frozenset({"tenants", "operator_keys", "schema_version"})
+ACCOUNT_TABLES: Final = frozenset({"users", "passwords", "identities", "sessions", "refresh_tokens", "email_codes"})
+PLATFORM_TABLES: Final = frozenset({"tenants", "operator_keys", "schema_version"}) | ACCOUNT_TABLES
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,18 @@ from typing import Any, Final
 
 import asyncpg
 
-from carrel.domain.access import Scope
 from carrel.domain.errors import Conflict, NotFound
-from carrel.domain.ids import BotId, KeyId, SourceId, TenantId
+from carrel.domain.ids import BotId, KeyId, SourceId, TenantId, UserId
+from carrel.domain.rights import Role, Scope
 from carrel.store.pages import Page, Place, page, place_of
 from carrel.store.transaction import Statement, Transaction
 
 _LISTED: Final = "keys"
-_COLUMNS = "id, name, scopes, source_ids, bot_ids, expires_at, revoked_at, last_used_at, created_at"
+_COLUMNS = "id, name, scopes, source_ids, bot_ids, expires_at, revoked_at, last_used_at, made_by, created_at"
 _FIND = Statement("select * from find_key(:id)")
 _ADD = Statement(f"""
-    insert into api_keys (tenant_id, id, name, mac, scopes, source_ids, bot_ids, expires_at)
-    values (:tenant, :id, :name, :mac, :scopes, :sources, :bots, :expires_at) returning {_COLUMNS}
+    insert into api_keys (tenant_id, id, name, mac, scopes, source_ids, bot_ids, expires_at, made_by)
+    values (:tenant, :id, :name, :mac, :scopes, :sources, :bots, :expires_at, :made_by) returning {_COLUMNS}
 """)
 _ADD_OPERATOR = Statement("insert into operator_keys (id, name, mac) values (:id, :name, :mac)")
 _ANY_OPERATOR = Statement("select exists (select from operator_keys where revoked_at is null)")
@@ -51,6 +51,8 @@ class FoundKey:
     revoked: bool
     active: bool
     stale: bool
+    made_by: UserId | None
+    role: Role | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class KeyRow:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    made_by: UserId | None
     created_at: datetime
 
 
@@ -77,6 +80,7 @@ class NewKey:
     sources: frozenset[SourceId] | None = None
     bots: frozenset[BotId] | None = None
     expires_at: datetime | None = None
+    made_by: UserId | None = None
 
 
 async def find(tx: Transaction, key: KeyId) -> FoundKey | None:
@@ -95,6 +99,8 @@ async def find(tx: Transaction, key: KeyId) -> FoundKey | None:
         revoked=row["revoked"],
         active=row["active"],
         stale=row["stale"],
+        made_by=row["made_by"] and UserId(row["made_by"]),
+        role=row["role"] and Role(row["role"]),
     )
 
 
@@ -116,6 +122,7 @@ async def _added(tx: Transaction, key: NewKey) -> Any:
         sources=None if key.sources is None else list(key.sources),
         bots=None if key.bots is None else list(key.bots),
         expires_at=key.expires_at,
+        made_by=key.made_by,
     )
 
 
@@ -177,6 +184,7 @@ def _key(row: Any) -> KeyRow:
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
         last_used_at=row["last_used_at"],
+        made_by=row["made_by"] and UserId(row["made_by"]),
         created_at=row["created_at"],
     )
 

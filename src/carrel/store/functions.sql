@@ -2,9 +2,11 @@
 -- :auth, :index and :jobs are the NOLOGIN roles that own them. None takes a tenant: it is read from the transaction.
 
 -- owner: auth
+-- A key that a person made ends when the person may come in no more, and never does more than the person may: `role` is
+-- the person's, null where nobody made it.
 create or replace function find_key(key uuid)
 returns table (kind text, tenant_id uuid, mac bytea, scopes text[], source_ids uuid[], bot_ids uuid[],
-               expires_at timestamptz, expired boolean, revoked boolean, active boolean, stale boolean)
+               expires_at timestamptz, expired boolean, revoked boolean, active boolean, stale boolean, made_by uuid, role text)
 language sql stable security definer set search_path = carrel, pg_temp as $$
     select 'api_key', k.tenant_id, k.mac, k.scopes,
            case when k.source_ids is null and k.bot_ids is null then null
@@ -12,13 +14,41 @@ language sql stable security definer set search_path = carrel, pg_temp as $$
                 else array(select distinct b.source_id from bot_sources b
                            where b.tenant_id = k.tenant_id and b.bot_id = any (k.bot_ids)
                              and (k.source_ids is null or b.source_id = any (k.source_ids))) end,
-           k.bot_ids, k.expires_at, coalesce(k.expires_at <= now(), false), k.revoked_at is not null, t.status = 'active',
-           coalesce(k.last_used_at < now() - interval '1 minute', true)
-    from api_keys k join tenants t on t.id = k.tenant_id where k.id = key
+           k.bot_ids, k.expires_at, coalesce(k.expires_at <= now(), false), k.revoked_at is not null,
+           t.status = 'active' and (k.made_by is null or coalesce(m.status = 'active' and u.status = 'active', false)),
+           coalesce(k.last_used_at < now() - interval '1 minute', true), k.made_by, m.role
+    from api_keys k join tenants t on t.id = k.tenant_id
+    left join memberships m on m.tenant_id = k.tenant_id and m.user_id = k.made_by
+    left join users u on u.id = k.made_by
+    where k.id = key
     union all
     select 'operator_key', null, o.mac, '{}', null, null, o.expires_at, coalesce(o.expires_at <= now(), false),
-           o.revoked_at is not null, true, coalesce(o.last_used_at < now() - interval '1 minute', true)
+           o.revoked_at is not null, true, coalesce(o.last_used_at < now() - interval '1 minute', true), null, null
     from operator_keys o where o.id = key
+$$;
+
+-- owner: auth
+-- Where the person of a session may come in now: active members of active tenants. `live` is the session's own state.
+create or replace function find_session(session uuid)
+returns table (user_id uuid, live boolean, verified boolean, tenants uuid[], roles text[])
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    select s.user_id, s.ended_at is null and s.expires_at > now() and u.status = 'active' and s.epoch = u.epoch,
+           u.verified_at is not null, coalesce(array_agg(m.tenant_id order by m.tenant_id) filter (where t.id is not null), '{}'),
+           coalesce(array_agg(m.role order by m.tenant_id) filter (where t.id is not null), '{}')
+    from sessions s join users u on u.id = s.user_id
+    left join memberships m on m.user_id = s.user_id and m.status = 'active'
+    left join tenants t on t.id = m.tenant_id and t.status = 'active'
+    where s.id = session
+    group by s.id, u.id
+$$;
+
+-- owner: auth
+-- The tenants that a person is a member of, for choosing one.
+create or replace function memberships_of(person uuid)
+returns table (tenant_id uuid, slug text, name text, role text, status text)
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    select m.tenant_id, t.slug, t.name, m.role, case when t.status = 'active' then m.status else t.status end
+    from memberships m join tenants t on t.id = m.tenant_id where m.user_id = person order by t.slug
 $$;
 
 -- owner: jobs

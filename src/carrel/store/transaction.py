@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias, assert_never
 from urllib.parse import urlsplit, urlunsplit
 from zlib import crc32
 
@@ -17,11 +17,11 @@ import orjson
 from asyncpg.pool import PoolConnectionProxy
 from pgvector.asyncpg import register_vector
 
-from carrel.domain.access import PlatformGrant, TenantGrant
+from carrel.domain.access import AccountGrant, PlatformGrant, TenantGrant
 from carrel.domain.errors import Invalid, Refusal, Unavailable
 from carrel.domain.ids import TenantId
 
-Grant: TypeAlias = TenantGrant | PlatformGrant
+Grant: TypeAlias = TenantGrant | PlatformGrant | AccountGrant
 Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Borrowed: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
@@ -35,7 +35,7 @@ _PLAIN: Final = re.compile(r"[0-9a-z,*-]*", re.ASCII)
 _BEGIN: Final = """
     begin; select set_config('carrel.tenant', '{}', true), set_config('carrel.user', '{}', true),
                   set_config('carrel.sources', '{}', true), set_config('carrel.platform', '{}', true),
-                  set_config('statement_timeout', '{}', true)
+                  set_config('carrel.accounts', '{}', true), set_config('statement_timeout', '{}', true)
 """
 
 _LISTENED: Final = """
@@ -54,7 +54,7 @@ class Statement:
     def arguments(self, grant: Grant, values: dict[str, Any]) -> list[Any]:
         if "tenant" in values:
             raise TypeError("The tenant comes from the grant.")
-        if isinstance(grant, TenantGrant):
+        if not isinstance(grant, PlatformGrant) and grant.tenant is not None:
             values = {**values, "tenant": grant.tenant}
         return [values[name] for name in self.names]
 
@@ -69,10 +69,10 @@ class Transaction:
 
     @property
     def tenant(self) -> TenantId:
-        """The grant's tenant. Raises TypeError in a transaction of the platform, which has none."""
-        if isinstance(self.grant, TenantGrant):
-            return self.grant.tenant
-        raise TypeError("A transaction of the platform has no tenant.")
+        """The grant's tenant. Raises TypeError in a transaction that has none."""
+        if isinstance(self.grant, PlatformGrant) or self.grant.tenant is None:
+            raise TypeError("This transaction has no tenant.")
+        return self.grant.tenant
 
     async def rows(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
         return await self._connection.fetch(
@@ -188,12 +188,20 @@ def _beginning(grant: Grant, timeout: float) -> str:
     return _BEGIN.format(*bindings)
 
 
-def _bindings(grant: Grant, timeout: float) -> tuple[str, str, str, str, str]:
+def _bindings(grant: Grant, timeout: float) -> tuple[str, ...]:
+    """Tenant, user, sources, platform, accounts, and the milliseconds that a statement may take."""
     milliseconds = str(int(timeout * 1000))
-    if isinstance(grant, PlatformGrant):
-        return "", "", "", "on", milliseconds
-    sources = EVERY_SOURCE if grant.sources is None else ",".join(str(source) for source in grant.sources)
-    return str(grant.tenant), str(grant.user or ""), sources, "", milliseconds
+    match grant:
+        case PlatformGrant():
+            return "", "", "", "on", "", milliseconds
+        case AccountGrant():
+            every = EVERY_SOURCE if grant.tenant else ""
+            return str(grant.tenant or ""), str(grant.user or ""), every, "", "on", milliseconds
+        case TenantGrant():
+            sources = EVERY_SOURCE if grant.sources is None else ",".join(str(source) for source in grant.sources)
+            return str(grant.tenant), str(grant.user or ""), sources, "", "", milliseconds
+        case _:
+            assert_never(grant)
 
 
 async def _prepare(connection: Session) -> None:

@@ -6,19 +6,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 
-from carrel.domain.access import (
-    Permission,
-    Principal,
-    Scope,
-    enter_unlimited,
-    for_machine,
-    operate,
-    require,
-)
+from carrel.domain.access import Principal, enter_unlimited, for_machine, operate, require
+from carrel.domain.audit import Act
 from carrel.domain.credentials import ApiKey, new_api_key
 from carrel.domain.errors import Denied, Invalid
 from carrel.domain.ids import BotId, KeyId, SourceId
-from carrel.store import bots, credentials, idempotency, sources
+from carrel.domain.rights import Permission, Scope
+from carrel.store import audit, bots, credentials, idempotency, sources
 from carrel.store.credentials import KeyRow, NewKey
 from carrel.store.idempotency import Memo
 from carrel.store.pages import Page
@@ -55,7 +49,7 @@ class Keys:
         wish = _judged(principal, wish)
         key = new_api_key() if memo is None else self.repeatable(memo.principal, memo.key)
         async with self._database.transaction(grant) as tx:
-            return await idempotency.once(tx, memo, lambda: self._add(tx, key, wish))
+            return await idempotency.once(tx, memo, lambda: self._add(tx, key, wish, principal))
 
     def repeatable(self, principal: uuid.UUID, once: str) -> ApiKey:
         """The key that this Idempotency-Key makes: it follows from the pepper, so its secret need not be stored."""
@@ -81,6 +75,7 @@ class Keys:
             return
         async with self._database.transaction(enter_unlimited(principal, Permission.MANAGE)) as tx:
             await credentials.revoke(tx, key)
+            await audit.record(tx, Act.KEY_REVOKED, key)
 
     async def create_operator(self, principal: Principal, *, name: str) -> ApiKey:
         """Raises Denied."""
@@ -99,7 +94,7 @@ class Keys:
             await credentials.add_operator(tx, key.id, name="first run", mac=key.mac(self._pepper))
         return key
 
-    async def _add(self, tx: Transaction, key: ApiKey, wish: KeyWish) -> IssuedKey:
+    async def _add(self, tx: Transaction, key: ApiKey, wish: KeyWish, maker: Principal) -> IssuedKey:
         if wish.expires_at is not None and await credentials.has_passed(tx, wish.expires_at):
             raise Invalid("The key would have expired already.", code="expires_in_the_past", field="expires_at")
         if wish.sources is not None:
@@ -114,8 +109,11 @@ class Keys:
             sources=wish.sources,
             bots=wish.bots,
             expires_at=wish.expires_at,
+            made_by=maker.person,
         )
-        return IssuedKey(await credentials.add(tx, new), key.reveal())
+        row = await credentials.add(tx, new)
+        await audit.record(tx, Act.KEY_CREATED, key.id)
+        return IssuedKey(row, key.reveal())
 
 
 def _judged(principal: Principal, wish: KeyWish) -> KeyWish:
@@ -124,7 +122,7 @@ def _judged(principal: Principal, wish: KeyWish) -> KeyWish:
         raise Invalid("A key needs at least one scope.", code="no_scopes", field="scopes")
     if not wish.scopes <= principal.scopes:
         raise Denied("A key can give only the scopes that it has itself.", code="scope_missing")
-    if principal.expires_at is None:
+    if principal.expires_at is None or principal.is_person:
         return wish
     if wish.expires_at is not None and wish.expires_at > principal.expires_at:
         raise Invalid("A key ends before the one that makes it.", code="outlives_its_maker", field="expires_at")

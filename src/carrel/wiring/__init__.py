@@ -16,7 +16,7 @@ from carrel.wiring.application import (
 )
 from carrel.wiring.database import Base, migrate
 from carrel.wiring.examination import doctor
-from carrel.wiring.home import SettingsError, load, pepper_of
+from carrel.wiring.home import Secrets, SettingsError, load, secrets_of
 from carrel.wiring.models import install_model, model
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Bench",
     "Office",
     "Parts",
+    "Secrets",
     "Settings",
     "SettingsError",
     "assemble",
@@ -36,8 +37,8 @@ __all__ = [
     "migrate",
     "model",
     "office",
-    "pepper_of",
     "running",
+    "secrets_of",
     "tasks",
     "working",
 ]

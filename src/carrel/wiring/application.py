@@ -43,6 +43,7 @@ from carrel.settings import Settings
 from carrel.tenancy.keys import Keys
 from carrel.tenancy.principals import Principals
 from carrel.tenancy.tenants import Tenants
+from carrel.tenancy.tokens import AccessTokens
 from carrel.wiring.database import Base, opened
 
 if TYPE_CHECKING:
@@ -92,11 +93,11 @@ class Application(Office):
 
 
 def _office(base: Base) -> Office:
-    database = base.database
+    database, secrets = base.database, base.secrets
     return Office(
-        principals=Principals(database, pepper=base.pepper),
+        principals=Principals(database, pepper=secrets.pepper, tokens=AccessTokens(secrets.master_key)),
         tenants=Tenants(database),
-        keys=Keys(database, pepper=base.pepper),
+        keys=Keys(database, pepper=secrets.pepper),
         sources=Sources(database),
         bots=Bots(database),
         documents=Documents(database, base.blobs),

@@ -11,7 +11,7 @@ from carrel.settings import Settings
 from carrel.store import catalogue, schema
 from carrel.store.schema import SchemaError
 from carrel.store.transaction import Database
-from carrel.wiring.home import SettingsError, make_home, pepper_of
+from carrel.wiring.home import Secrets, SettingsError, make_home, secrets_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Base:
 
     database: Database
     blobs: Blobs
-    pepper: bytes
+    secrets: Secrets
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def opened(settings: Settings) -> AsyncIterator[Base]:
             found.app, connections=settings.database.connections, patience=settings.database.patience
         )
         try:
-            yield Base(database, LocalBlobs(settings.blobs.path or settings.folder / "blobs"), pepper_of(settings))
+            yield Base(database, LocalBlobs(settings.blobs.path or settings.folder / "blobs"), secrets_of(settings))
         finally:
             await database.close()
 

@@ -3,15 +3,27 @@
 import os
 import secrets
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from carrel.domain.errors import Refusal
 from carrel.settings import Settings, explained, misspelt
 
-_PEPPER_BYTES: Final = 32
+_SECRET_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What the deployment must never lose and never show: outside the database, from the settings or in two files."""
+
+    pepper: bytes
+    master_key: bytes
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
 
 
 class SettingsError(Refusal):
@@ -31,13 +43,19 @@ def load() -> Settings:
         raise SettingsError(explained(error)) from error
 
 
-def pepper_of(settings: Settings) -> bytes:
-    """From the settings, or a file that is made on the first run. Raises SettingsError for one that others can read."""
-    if settings.pepper is not None:
-        return settings.pepper.get_secret_value().encode()
-    path = settings.folder / "secrets" / "pepper"
+def secrets_of(settings: Settings) -> Secrets:
+    """From the settings, or files that are made on the first run. Raises SettingsError for one that others can read."""
+    return Secrets(
+        _secret(settings.pepper, settings.folder / "secrets" / "pepper"),
+        _secret(settings.master_key, settings.folder / "secrets" / "master_key"),
+    )
+
+
+def _secret(given: SecretStr | None, path: Path) -> bytes:
+    if given is not None:
+        return given.get_secret_value().encode()
     if not path.exists():
-        _write_once(path, secrets.token_bytes(_PEPPER_BYTES))
+        _write_once(path, secrets.token_bytes(_SECRET_BYTES))
     if path.stat().st_mode & 0o077:
         raise SettingsError(f"CARREL_HOME: others can read {path}: run `chmod 600` on it.")
     return path.read_bytes()

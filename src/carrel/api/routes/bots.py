@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from carrel.api.idempotency import IdempotencyKey
 from carrel.api.schemas.bots import BotChange, BotList, BotView, NewBot
 from carrel.api.schemas.types import Paging
-from carrel.api.security import GuardedRoute, MayManage, MayRead
+from carrel.api.security import GuardedRoute, MayCurate, MayRead
 from carrel.api.state import App
 from carrel.domain.errors import Invalid
 from carrel.domain.ids import BotId
@@ -20,7 +20,7 @@ _MODEL: Final = "extractive"
 
 
 @router.post("", status_code=201, responses={404: {}, 409: {}})
-async def create_bot(principal: MayManage, app: App, wish: NewBot, once: IdempotencyKey) -> BotView:
+async def create_bot(principal: MayCurate, app: App, wish: NewBot, once: IdempotencyKey) -> BotView:
     """Make a bot. 404 when a source is not there, 409 `bot_exists`."""
     _check_model(wish.model)
     _check_retrieval(wish.retrieval)
@@ -42,14 +42,14 @@ async def get_bot(principal: MayRead, app: App, bot_id: UUID) -> BotView:
 
 
 @router.patch("/{bot_id}", responses={409: {}})
-async def change_bot(principal: MayManage, app: App, bot_id: UUID, change: BotChange) -> BotView:
+async def change_bot(principal: MayCurate, app: App, bot_id: UUID, change: BotChange) -> BotView:
     """Change a bot. 404 also when a source is not there, 409 `bot_exists`."""
     _check_retrieval(change.retrieval or ())
     return BotView.of(await app.bots.change(principal, BotId(bot_id), change.wish()))
 
 
 @router.delete("/{bot_id}", status_code=204)
-async def delete_bot(principal: MayManage, app: App, bot_id: UUID) -> None:
+async def delete_bot(principal: MayCurate, app: App, bot_id: UUID) -> None:
     """Remove a bot; its sources stay."""
     await app.bots.delete(principal, BotId(bot_id))
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 
 from carrel.api.idempotency import IdempotencyKey
 from carrel.api.schemas.sources import NewSource, SourceChange, SourceList, SourcesQuery, SourceView
-from carrel.api.security import GuardedRoute, MayManage, MayRead
+from carrel.api.security import GuardedRoute, MayCurate, MayRead
 from carrel.api.state import App
 from carrel.domain.ids import BotId, SourceId
 
@@ -15,7 +15,7 @@ router = APIRouter(prefix="/v1/sources", tags=["sources"], route_class=GuardedRo
 
 
 @router.post("", status_code=201, responses={409: {}})
-async def create_source(principal: MayManage, app: App, wish: NewSource, once: IdempotencyKey) -> SourceView:
+async def create_source(principal: MayCurate, app: App, wish: NewSource, once: IdempotencyKey) -> SourceView:
     """Make a source. 409 `source_exists`."""
     memo = once.memo(wish, 201, SourceView.of)
     return SourceView.of(await app.sources.create(principal, wish.wish(principal.user), memo=memo))
@@ -36,13 +36,13 @@ async def get_source(principal: MayRead, app: App, source_id: UUID) -> SourceVie
 
 
 @router.patch("/{source_id}", responses={409: {}})
-async def change_source(principal: MayManage, app: App, source_id: UUID, change: SourceChange) -> SourceView:
+async def change_source(principal: MayCurate, app: App, source_id: UUID, change: SourceChange) -> SourceView:
     """Rename a source, or change what it does with duplicates. 409 `source_exists`."""
     changed = await app.sources.change(principal, SourceId(source_id), name=change.name, duplicates=change.duplicates)
     return SourceView.of(changed)
 
 
 @router.delete("/{source_id}", status_code=204)
-async def delete_source(principal: MayManage, app: App, source_id: UUID) -> None:
+async def delete_source(principal: MayCurate, app: App, source_id: UUID) -> None:
     """Forget a source and every document in it."""
     await app.forgetting.source(principal, SourceId(source_id))

@@ -7,8 +7,8 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from carrel.api.schemas.types import Asked, Identifiers, Listing, Moment, Name
-from carrel.domain.access import Scope
 from carrel.domain.ids import BotId, SourceId
+from carrel.domain.rights import Scope
 from carrel.tenancy.keys import KeyRow, KeyWish
 
 
@@ -40,6 +40,7 @@ class KeyView(BaseModel):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    made_by: UUID | None
     created_at: datetime
 
     @classmethod
@@ -53,6 +54,7 @@ class KeyView(BaseModel):
             expires_at=key.expires_at,
             revoked_at=key.revoked_at,
             last_used_at=key.last_used_at,
+            made_by=key.made_by,
             created_at=key.created_at,
         )
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from carrel.cli import find
 from carrel.cli.tour.client import Client
 from carrel.cli.tour.corpus import Organisation, SharedQuestion
-from carrel.domain.access import Scope, console
+from carrel.domain.access import console
+from carrel.domain.rights import Scope
 
 if TYPE_CHECKING:
     from carrel.wiring import Office
