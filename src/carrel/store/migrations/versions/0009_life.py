@@ -1,0 +1,10 @@
+"""The life of a tenant: suspended, exported, deleted."""
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""

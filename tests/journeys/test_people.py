@@ -1,0 +1,58 @@
+"""People and their rights, as every request finds them: in live rows."""
+
+import pytest
+
+from carrel.domain.access import can, enter, for_accounts
+from carrel.domain.errors import Conflict, Denied, Unauthenticated
+from carrel.domain.rights import Permission, Role, Scope
+from carrel.store.transaction import Statement
+from carrel.tenancy.keys import KeyWish
+from conftest import TenantMaker
+from support.people import a_person
+from support.stand import Stand
+
+_DOWNGRADE = Statement("update memberships set role = :role where tenant_id = :tenant and user_id = :user")
+_SUSPEND = Statement("update memberships set status = 'suspended' where tenant_id = :tenant and user_id = :user")
+
+
+async def test_a_person_is_what_the_membership_says(carrel: Stand, tenant: TenantMaker) -> None:
+    one, other = await tenant(), await tenant()
+    person = await a_person(carrel, editor=one.id, viewer=other.id)
+    assert can(await person.principal(one.id), Permission.INGEST)
+    assert not can(await person.principal(other.id), Permission.INGEST)
+    with pytest.raises(Denied) as refusal:
+        enter(await person.principal(other.id), Permission.INGEST)
+    assert refusal.value.code == "role_lacks_permission"
+
+
+async def test_a_person_of_several_tenants_chooses_one(carrel: Stand, tenant: TenantMaker) -> None:
+    person = await a_person(carrel, editor=(await tenant()).id, viewer=(await tenant()).id)
+    with pytest.raises(Conflict) as refusal:
+        enter(await person.principal(), Permission.SEARCH)
+    assert refusal.value.code == "tenant_ambiguous"
+
+
+async def test_a_token_of_a_strange_tenant_is_none(carrel: Stand, tenant: TenantMaker) -> None:
+    person, strange = await a_person(carrel, owner=(await tenant()).id), await tenant()
+    with pytest.raises(Unauthenticated):
+        await person.principal(strange.id)
+
+
+async def test_a_key_does_no_more_than_its_maker_and_ends_with_the_maker(carrel: Stand, tenant: TenantMaker) -> None:
+    place = await tenant()
+    person = await a_person(carrel, admin=place.id)
+    wish = KeyWish("of a person", frozenset(Scope))
+    key = (await carrel.app.keys.create(await person.principal(place.id), wish)).clear
+    principal = await carrel.app.principals.authenticate(key)
+    assert (principal.user, principal.scopes) == (person.id, frozenset(Scope))
+
+    async with carrel.database.transaction(for_accounts(tenant=place.id)) as tx:
+        await tx.run(_DOWNGRADE, user=person.id, role=Role.VIEWER)
+    assert (await carrel.app.principals.authenticate(key)).scopes == {Scope.SEARCH, Scope.ASK}
+
+    async with carrel.database.transaction(for_accounts(tenant=place.id)) as tx:
+        await tx.run(_SUSPEND, user=person.id)
+    for credential in (key, person.token(place.id)):
+        with pytest.raises(Unauthenticated) as refusal:
+            await carrel.app.principals.authenticate(credential)
+        assert refusal.value.code == "tenant_inactive"
