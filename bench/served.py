@@ -20,6 +20,8 @@ ONE_THREAD: Final[Mapping[str, str]] = MappingProxyType({"OPENBLAS_NUM_THREADS":
 
 _PATIENCE: Final = 180.0  # seconds until it must answer
 _FAREWELL: Final = 60.0
+_LOOK: Final = 1.0
+_STILL: Final = 0.05  # processor seconds between two looks
 _PDEATHSIG: Final = 1
 _libc = ctypes.CDLL(None)
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
@@ -46,7 +48,7 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    home: Path, *, worker: bool = True, port: int = 0, environment: Mapping[str, str] = _NOTHING
+    home: Path, *, worker: bool = True, processes: int = 1, port: int = 0, environment: Mapping[str, str] = _NOTHING
 ) -> AsyncIterator[Served]:
     """Raises ServeError. At the end it is asked to stop, PostgreSQL with it; what it logs goes to `serve.log`.
 
@@ -55,7 +57,8 @@ async def served(
     with (home / "serve.log").open("ab") as said:
         began = time.perf_counter()
         process = await asyncio.create_subprocess_exec(
-            *command("serve", "--port", str(port), "--json", *([] if worker else ["--no-worker"])),
+            *command("serve", "--port", str(port), "--processes", str(processes), "--json"),
+            *([] if worker else ["--no-worker"]),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=said,
@@ -69,6 +72,14 @@ async def served(
             yield Served(url, process.pid, home, time.perf_counter() - began)
         finally:
             await _stop(process)
+
+
+async def settled(carrel: Served) -> None:
+    """Until nothing starts any more: the first API process answers before the others are there."""
+    before, now = -1.0, carrel.tree.cpu().whole
+    while now - before > _STILL:
+        await asyncio.sleep(_LOOK)
+        before, now = now, carrel.tree.cpu().whole
 
 
 def end_with_parent() -> None:

@@ -1,7 +1,7 @@
 """What one search costs by stage: each verb repeated by itself, in this process, on the loaded database.
 
-The verbs are the product's own. Both legs run at once in a real search, so their processor time cannot be told apart
-there; run by themselves it can.
+The verbs are the product's own. In a real search the legs and the loading share a transaction; by themselves each has
+one, which costs a little more.
 """
 
 import time

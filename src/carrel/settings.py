@@ -1,15 +1,19 @@
 """Settings: read once from the environment and `.env`, frozen, and only the wiring knows them."""
 
+import json
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Final, Literal, Self, get_args
+from typing import Annotated, Final, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 _PREFIX: Final = "CARREL_"
+_SHORTEST_KEY: Final = 32
 
 
 class _Group(BaseModel):
@@ -79,6 +83,163 @@ class Parser(_Group):
     )
 
 
+Rate = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$")]
+
+
+class TenantRates(_Group):
+    """How often all of one tenant together may call, as in `600/minute`; empty means as often as they like."""
+
+    search: Rate | None = Field(default=None, description="Searches, and documents' bytes read.")
+    ask: Rate | None = Field(default=None, description="Questions, and chats read.")
+    ingest: Rate | None = Field(default=None, description="Documents brought, changed and deleted.")
+    other: Rate | None = Field(default=None, description="Everything else.")
+
+
+class Limits(_Group):
+    """How often one principal may call, as in `60/minute`, and where the calls are counted."""
+
+    kind: Literal["memory", "redis"] = Field(
+        default="memory", description="Memory counts in each process alone, Redis for all of them together."
+    )
+    url: SecretStr | None = Field(
+        default=None, description="The address of Redis; needed for `redis`, only then given."
+    )
+    search: Rate | None = Field(default=None, description="Searches of one principal, and documents' bytes read.")
+    ask: Rate | None = Field(default=None, description="Questions of one principal, and chats read.")
+    ingest: Rate | None = Field(default=None, description="Documents brought, changed and deleted by one principal.")
+    other: Rate | None = Field(default=None, description="Everything else that one principal calls.")
+    tenant: TenantRates = TenantRates()
+    streams: int | None = Field(default=None, ge=1, le=100_000, description="Answers of one tenant streamed at once.")
+
+    @field_validator("url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(value.get_secret_value()) if value else None
+        if parts and (parts.scheme not in {"redis", "rediss"} or not parts.hostname):
+            raise ValueError("write it as redis://user:password@host:port/number")
+        return value
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Self:
+        if (self.kind == "redis") != (self.url is not None):
+            raise ValueError("kind `redis` needs CARREL_LIMITS__URL, and `memory` takes none")
+        return self
+
+
+class Smtp(_Group):
+    """Mail by an SMTP server."""
+
+    kind: Literal["smtp"] = "smtp"
+    host: str = Field(min_length=1, description="The mail server.")
+    port: int = Field(default=587, ge=1, le=65535, description="Its port.")
+    tls: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="STARTTLS (demanded), TLS from the first byte, or none."
+    )
+    username: str | None = Field(default=None, description="As whom to send; empty means without signing in.")
+    password: SecretStr | None = Field(default=None, description="The password for that name.")
+    sender: str = Field(description="The address that mail comes from, for example carrel@example.org.")
+    timeout: float = Field(default=10.0, gt=0, le=60, description="Seconds to wait for each answer of the server.")
+
+    @field_validator("sender")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", value, re.ASCII):
+            raise ValueError("write it as carrel@example.org")
+        return value
+
+    @model_validator(mode="after")
+    def _keeps_its_password(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("give a username and a password, or neither")
+        if self.password is not None and self.tls == "none":
+            raise ValueError("a password is not sent in clear: set CARREL_MAIL__TLS to starttls or tls")
+        return self
+
+
+class Outbox(_Group):
+    """Mail as files in the home folder, and in development also in the log."""
+
+    kind: Literal["outbox"] = "outbox"
+
+
+class NoLogin(_Group):
+    """Nobody but Carrel itself says who somebody is."""
+
+    kind: Literal["none"] = "none"
+
+
+class OidcLogin(_Group):
+    """Tokens of an OpenID Connect issuer."""
+
+    kind: Literal["oidc"] = "oidc"
+    issuer: str = Field(description="The issuer, to the letter as it stands in `iss`.")
+    audience: str = Field(min_length=1, description="What must stand in `aud`: mostly the id of the client.")
+    algorithms: str = Field(default="RS256,ES256", description="Asymmetric algorithms, with commas between them.")
+    groups_claims: str = Field(
+        default="cognito:groups,groups", description="The claims that hold groups, with commas between them."
+    )
+    email_claim: str = Field(default="email", min_length=1, description="The claim that holds the address.")
+    client: str | None = Field(
+        default=None, description="Cognito: take access tokens, which name no audience, of this client."
+    )
+    allowed: str | None = Field(
+        default=None, description="Names and networks at which the issuer may be though they are not public."
+    )
+
+    @field_validator("issuer")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment or "@" in value:
+            raise ValueError("write it as https://issuer.example.org/path")
+        return value
+
+    @field_validator("algorithms")
+    @classmethod
+    def _are_asymmetric(cls, value: str) -> str:
+        if not all(re.fullmatch(r"[RPE]S(256|384|512)|EdDSA", word) for word in _words(value)) or not _words(value):
+            raise ValueError("write asymmetric algorithms, as in RS256,ES256,EdDSA")
+        return value
+
+    @field_validator("allowed")
+    @classmethod
+    def _are_places(cls, value: str | None) -> str | None:
+        try:
+            for word in _words(value or ""):
+                if "/" in word:
+                    ip_network(word)
+        except ValueError as error:
+            raise ValueError("write names and networks, as in idp.internal,10.0.0.0/8") from error
+        return value
+
+    @model_validator(mode="after")
+    def _is_not_in_clear(self) -> Self:
+        if self.issuer.startswith("http:") and self.allowed is None:
+            raise ValueError("an issuer without TLS must be one that CARREL_LOGIN__ALLOWED names")
+        return self
+
+    @property
+    def algorithm_list(self) -> tuple[str, ...]:
+        return _words(self.algorithms)
+
+    @property
+    def groups_claim_list(self) -> tuple[str, ...]:
+        return _words(self.groups_claims)
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+class QuotaDefaults(_Group):
+    """What a tenant may have that has no quotas of its own; empty means as much as it likes."""
+
+    documents: int | None = Field(default=None, ge=0, le=10**15, description="Documents that are kept.")
+    bytes: int | None = Field(default=None, ge=0, le=10**18, description="Bytes of documents that are kept.")
+    questions: int | None = Field(default=None, ge=0, le=10**15, description="Questions in a calendar month (UTC).")
+    tokens: int | None = Field(default=None, ge=0, le=10**15, description="Tokens of answers in a calendar month.")
+
+
 class Layout(_Group):
     """When a tenant gets index tables of its own."""
 
@@ -121,6 +282,12 @@ class Settings(BaseSettings):
         min_length=32,
         description="The secret behind access tokens and tenants' own keys; empty means a file in the home folder.",
     )
+    former_master_keys: SecretStr | None = Field(
+        default=None, description="Master keys that are only read with: one, or a list of them in JSON."
+    )
+    proxies: str | None = Field(
+        default=None, description="Networks of proxies whose X-Forwarded-For is believed, with commas between them."
+    )
     database: Postgres = Postgres()
     vectors: Pgvector = Pgvector()
     embedder: MiniLM = MiniLM()
@@ -129,13 +296,54 @@ class Settings(BaseSettings):
     worker: Worker = Worker()
     parser: Parser = Parser()
     layout: Layout = Layout()
+    mail: Smtp | Outbox = Field(default=Outbox(), discriminator="kind")
+    limits: Limits = Limits()
+    quotas: QuotaDefaults = QuotaDefaults()
+    login: OidcLogin | NoLogin = Field(default=NoLogin(), discriminator="kind")
+
+    @field_validator("proxies")
+    @classmethod
+    def _are_networks(cls, value: str | None) -> str | None:
+        try:
+            for network in value.split(",") if value else ():
+                ip_network(network.strip())
+        except ValueError as error:
+            raise ValueError("write networks with commas between them, as in 10.0.0.0/8,fd00::/8") from error
+        return value
+
+    @field_validator("former_master_keys")
+    @classmethod
+    def _are_long(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            _keys(value)
+        except json.JSONDecodeError as error:
+            raise ValueError("write one key, or a list of them in JSON") from error
+        return value
 
     @property
     def folder(self) -> Path:
         return self.home.expanduser().absolute()
 
+    @property
+    def former_keys(self) -> list[str]:
+        return _keys(self.former_master_keys)
 
-_SENTENCES = {"too_short": "write at least {min_length} characters"}
+
+def _keys(value: SecretStr | None) -> list[str]:
+    """One key as it is, or several as a list in JSON: a key may hold any character. Raises ValueError."""
+    text = "" if value is None else value.get_secret_value()
+    found = json.loads(text) if text.startswith("[") else [text] if text else []
+    if not all(isinstance(key, str) and len(key) >= _SHORTEST_KEY for key in found):
+        raise ValueError(f"write one key, or a list of them in JSON, each of at least {_SHORTEST_KEY} characters")
+    return list(found)
+
+
+_SENTENCES = {
+    "too_short": "write at least {min_length} characters",
+    "union_tag_not_found": "name its kind: smtp or outbox",
+    "union_tag_invalid": "name its kind: smtp or outbox",
+    "string_pattern_mismatch": "write it as 60/minute; second, hour and day will do too",
+}
 
 
 def explained(error: ValidationError) -> str:
@@ -146,7 +354,7 @@ def explained(error: ValidationError) -> str:
     return f"{name}: {message}."
 
 
-_KINDS = frozenset({"pgvector", "minilm", "extractive", "local"})
+_KINDS = frozenset({"pgvector", "minilm", "extractive", "local", "smtp", "outbox", "oidc", "none"})
 
 
 def misspelt() -> str | None:

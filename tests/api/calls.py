@@ -3,11 +3,16 @@
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from carrel.domain.rights import Permission
 
 World = Mapping[str, str]
+OF_A_WORLD: Final = (
+    "tenant", "source", "bot", "document", "failed", "key", "chat", "member", "invitation", "group_grant", "gone",
+    "credential", "session",
+)  # fmt: skip
+ABSENT: Final[World] = {name: str(uuid.uuid4()) for name in OF_A_WORLD}
 
 
 @dataclass(frozen=True)
@@ -35,26 +40,86 @@ def _fresh() -> str:
     return f"name {uuid.uuid4()}"
 
 
+def _address() -> str:
+    return f"{uuid.uuid4()}@people.example"
+
+
+def _a_credential() -> dict[str, str]:
+    return {"name": _fresh(), "provider": "openai", "secret": "sk-0123456789abcdef"}
+
+
 FILE = {"files": [("files", ("new.txt", b"A new file.", "text/plain"))]}
 P = Permission
 
 CALLS = [
     Call("create_tenant", "POST", "/v1/tenants", P.PLATFORM, 201, lambda _: {"name": _fresh()}),
     Call("list_tenants", "GET", "/v1/tenants", P.PLATFORM, 200),
-    Call("get_tenant", "GET", "/v1/tenants/{tenant}", P.PLATFORM, 200),
-    Call("create_key", "POST", "/v1/keys", P.MANAGE, 201, lambda _: {"name": "k", "scopes": ["search"]}),
+    Call("get_tenant", "GET", "/v1/tenants/{tenant}", P.TENANT, 200),
+    Call("rename_tenant", "PATCH", "/v1/tenants/{tenant}", P.TENANT, 200, lambda _: {"name": _fresh()}),
+    Call("suspend_tenant", "POST", "/v1/tenants/{tenant}/suspend", P.PLATFORM, 200),
+    Call("resume_tenant", "POST", "/v1/tenants/{tenant}/resume", P.PLATFORM, 200),
+    Call("export_tenant", "POST", "/v1/tenants/{tenant}/export", P.EXPORT, 200),
+    Call("delete_tenant", "DELETE", "/v1/tenants/{tenant}", P.TENANT, 204),
+    Call("get_tenant_receipt", "GET", "/v1/tenants/{gone}/receipt", P.PLATFORM, 200),
+    Call(
+        "create_group_grant",
+        "POST",
+        "/v1/group-grants",
+        P.PLATFORM,
+        201,
+        lambda w: {"group": _fresh(), "tenant_id": w["tenant"], "role": "viewer", "issuer": "https://issuer.example"},
+        names_ids=True,
+    ),
+    Call("list_group_grants", "GET", "/v1/group-grants", P.PLATFORM, 200),
+    Call("revoke_group_grant", "DELETE", "/v1/group-grants/{group_grant}", P.PLATFORM, 204),
+    Call("exchange", "POST", "/v1/auth/exchange", P.ACCOUNT, 200, lambda w: {"tenant": w["tenant"]}, names_ids=True),
+    Call("create_key", "POST", "/v1/keys", P.MANAGE, 201, lambda _: {"name": "k", "scopes": ["manage"]}),
     Call(
         "create_key",
         "POST",
         "/v1/keys",
         P.MANAGE,
         201,
-        lambda w: {"name": "k", "scopes": ["search"], "source_ids": [w["source"]], "bot_ids": [w["bot"]]},
+        lambda w: {"name": "k", "scopes": ["manage"], "source_ids": [w["source"]], "bot_ids": [w["bot"]]},
         names_ids=True,
     ),
     Call("list_keys", "GET", "/v1/keys", P.MANAGE, 200),
     Call("get_key", "GET", "/v1/keys/{key}", P.MANAGE, 200),
     Call("revoke_key", "DELETE", "/v1/keys/{key}", P.MANAGE, 204),
+    Call("get_me", "GET", "/v1/me", P.ACCOUNT, 200),
+    Call("change_me", "PATCH", "/v1/me", P.ACCOUNT, 200, lambda _: {"name": _fresh()}),
+    # the people of tests are rows without a password, and nobody else's session is one's own
+    Call("change_password", "POST", "/v1/me/password", P.ACCOUNT, 409, lambda _: {"current": "x", "new": "x" * 12}),
+    Call("list_sessions", "GET", "/v1/sessions", P.ACCOUNT, 200),
+    Call("end_other_sessions", "DELETE", "/v1/sessions", P.ACCOUNT, 204),
+    Call("end_session", "DELETE", "/v1/sessions/{session}", P.ACCOUNT, 404),
+    Call("list_members", "GET", "/v1/members", P.MEMBERS, 200),
+    Call("get_member", "GET", "/v1/members/{member}", P.MEMBERS, 200),
+    Call("change_member", "PATCH", "/v1/members/{member}", P.MEMBERS, 200, lambda _: {"role": "editor"}),
+    Call("remove_member", "DELETE", "/v1/members/{member}", P.MEMBERS, 204),
+    Call("hand_over_ownership", "POST", "/v1/members/{member}/ownership", P.EXPORT, 200),
+    Call(
+        "create_invitation",
+        "POST",
+        "/v1/invitations",
+        P.MEMBERS,
+        201,
+        lambda _: {"email": _address(), "role": "editor"},
+    ),
+    Call("list_invitations", "GET", "/v1/invitations", P.MEMBERS, 200),
+    Call("get_invitation", "GET", "/v1/invitations/{invitation}", P.MEMBERS, 200),
+    Call("revoke_invitation", "DELETE", "/v1/invitations/{invitation}", P.MEMBERS, 204),
+    Call("get_usage", "GET", "/v1/usage", P.AUDIT, 200),
+    Call("get_limits", "GET", "/v1/tenants/{tenant}/limits", P.PLATFORM, 200),
+    Call("set_quotas", "PUT", "/v1/tenants/{tenant}/quotas", P.PLATFORM, 200, lambda _: {"documents": {"soft": 10**9}}),
+    Call("set_rates", "PUT", "/v1/tenants/{tenant}/rates", P.PLATFORM, 200, lambda _: {"each": {"other": "9999/day"}}),
+    Call("create_credential", "POST", "/v1/credentials", P.MANAGE, 201, lambda _: _a_credential()),
+    Call("list_credentials", "GET", "/v1/credentials", P.MANAGE, 200),
+    Call("get_credential", "GET", "/v1/credentials/{credential}", P.MANAGE, 200),
+    Call("change_credential", "PATCH", "/v1/credentials/{credential}", P.MANAGE, 200, lambda _: {"secret": "another"}),
+    Call("delete_credential", "DELETE", "/v1/credentials/{credential}", P.MANAGE, 204),
+    Call("list_audit_events", "GET", "/v1/audit", P.AUDIT, 200),
+    Call("list_audit_events", "GET", "/v1/audit?from=2026-01-01T00:00:00Z&action=key.created", P.AUDIT, 200),
     Call("create_source", "POST", "/v1/sources", P.CURATE, 201, lambda _: {"name": _fresh()}),
     Call("list_sources", "GET", "/v1/sources", P.METADATA, 200),
     Call("list_sources", "GET", "/v1/sources?bot_id={bot}", P.METADATA, 200, names_ids=True),
@@ -68,6 +133,24 @@ CALLS = [
         P.CURATE,
         201,
         lambda w: {"name": _fresh(), "source_ids": [w["source"]]},
+        names_ids=True,
+    ),
+    Call(
+        "create_bot",
+        "POST",
+        "/v1/bots",
+        P.CURATE,
+        201,
+        lambda w: {"name": _fresh(), "source_ids": [], "credential_id": w["credential"]},
+        names_ids=True,
+    ),
+    Call(
+        "change_bot",
+        "PATCH",
+        "/v1/bots/{bot}",
+        P.CURATE,
+        200,
+        lambda w: {"credential_id": w["credential"]},
         names_ids=True,
     ),
     Call("list_bots", "GET", "/v1/bots", P.METADATA, 200),

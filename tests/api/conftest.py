@@ -1,6 +1,6 @@
 """The HTTP door in front of the running Carrel, and callers who hold a key."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import nullcontext
 
 import httpx2
@@ -8,6 +8,8 @@ import pytest
 from fastapi import FastAPI
 
 from api.callers import Caller, CallerMaker
+from api.calls import Call, World
+from api.worlds import a_world, admitted_to
 from carrel.api.app import create_app
 from support.stand import Stand
 from support.tenants import a_tenant
@@ -51,3 +53,17 @@ def a_caller(carrel: Stand, client: httpx2.AsyncClient) -> CallerMaker:
 @pytest.fixture
 async def owner(a_caller: CallerMaker) -> Caller:
     return await a_caller()
+
+
+@pytest.fixture
+async def world(carrel: Stand, owner: Caller) -> World:
+    """Something of everything, in the owner's tenant."""
+    return await a_world(carrel, owner)
+
+
+Admitted = Callable[[Call], Awaitable[Caller]]
+
+
+@pytest.fixture
+def admitted(carrel: Stand, owner: Caller, an_operator: Caller) -> Admitted:
+    return lambda call: admitted_to(call, carrel, owner, an_operator)

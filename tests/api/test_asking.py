@@ -41,7 +41,7 @@ def events_of(text: str) -> list[tuple[str, Any]]:
 
 async def test_a_hit_says_where_it_is_from(reader: Caller) -> None:
     answer = await reader("POST", "/v1/search", json={"query": QUESTION})
-    assert answer.json().keys() == {"hits", "took_ms"}
+    assert answer.json().keys() == {"hits", "took_ms", "partial"}
     hits = answer.json()["hits"]
     assert hits[0].keys() >= HIT
     assert "7443" in hits[0]["text"]

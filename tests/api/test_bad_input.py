@@ -229,7 +229,7 @@ async def test_foreign_ids_in_a_body_are_404_for_the_whole_request(caller: Calle
         ("Basic dXNlcjpwYXNz", "malformed_credential"),
         ("Bearer a b", "malformed_credential"),
         ("Bearer ck_1_2_3", "malformed_key"),
-        ("Bearer " + "x" * 5000, "malformed_credential"),
+        ("Bearer " + "x" * 9000, "malformed_credential"),
         ("Bearer " + "x" * 3000, "malformed_key"),
         ("Bearer eyJhbGciOiJub25lIn0.e30.", "malformed_key"),
         (f"Bearer {new_api_key().reveal()}", "unknown_key"),

@@ -7,9 +7,13 @@ import uuid
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from api.callers import Caller, CallerMaker
+from api.calls import CALLS, Call
+from api.worlds import a_world
 from carrel.domain.access import for_job
+from carrel.domain.rights import Permission
 from carrel.store import idempotency
 from support.raw import connected
 from support.stand import Stand
@@ -29,6 +33,7 @@ async def count(caller: Caller, path: str) -> int:
         ("/v1/sources", {"name": "Docs"}, {"name": "Other"}),
         ("/v1/bots", {"name": "Bot", "source_ids": []}, {"name": "Bot", "source_ids": [], "instructions": "Hi."}),
         ("/v1/keys", {"name": "Key", "scopes": ["ask"]}, {"name": "Key", "scopes": ["search"]}),
+        ("/v1/invitations", {"email": "a@b.example", "role": "viewer"}, {"email": "a@b.example", "role": "admin"}),
     ],
 )
 async def test_a_repetition_gets_the_stored_answer(
@@ -182,3 +187,70 @@ async def test_a_stored_answer_does_not_outlive_the_text_that_it_quotes(owner: C
     again = await owner("POST", "/v1/chat", json=body, headers=headers)
     assert again.json()["status"] == "refused"
     assert "float on water" not in again.text
+
+
+TRIES = 50
+TABLES = ("api_keys", "sources", "bots", "group_grants", "invitations", "provider_credentials", "chats", "messages")
+CREATING = [call for call in CALLS if call.method == "POST" and call.owner_gets == 201]
+
+
+def test_every_post_that_creates_takes_a_key(door: FastAPI) -> None:
+    """Who registers has no principal yet: there the address and the code are what can be used once."""
+    without = [
+        path
+        for path, methods in door.openapi()["paths"].items()
+        if "201" in methods.get("post", {}).get("responses", {})
+        and "Idempotency-Key" not in {given["name"] for given in methods["post"].get("parameters", [])}
+    ]
+    assert without == []
+
+
+@pytest.mark.parametrize("call", CREATING, ids=lambda call: call.name)
+async def test_of_many_tries_at_once_one_has_an_effect_and_all_get_its_answer(
+    call: Call, carrel: Stand, owner: Caller, an_operator: Caller
+) -> None:
+    world = await a_world(carrel, owner)
+    caller, headers, sent = an_operator if call.needs is Permission.PLATFORM else owner, once(), call.sent(world)
+    before = await rows(carrel)
+    answers = await asyncio.gather(
+        *(caller(call.method, call.to(world), headers=headers, **sent) for _ in range(TRIES))
+    )
+    assert {answer.status_code for answer in answers} == {201}
+    assert all(answer.json() == answers[0].json() for answer in answers)
+    grown = {table: count - before[table] for table, count in (await rows(carrel)).items() if count != before[table]}
+    assert list(grown.values()) == ([] if call.name == "create_tenant" else [1]), grown
+
+
+async def test_of_many_questions_at_once_one_is_answered_and_all_get_its_answer(carrel: Stand, owner: Caller) -> None:
+    await owner.put(await owner.source(), "boats.md", "# Boats\n\nBoats float on water.")
+    headers, body = once(), {"message": "Do boats float?"}
+    before = await rows(carrel)
+    answers = await asyncio.gather(*(owner("POST", "/v1/chat", json=body, headers=headers) for _ in range(TRIES)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert all(answer.json() == answers[0].json() for answer in answers)
+    after = await rows(carrel)
+    assert (after["chats"] - before["chats"], after["messages"] - before["messages"]) == (1, 1)
+
+
+async def test_of_many_uploads_at_once_one_is_taken_and_all_get_its_answer(carrel: Stand, owner: Caller) -> None:
+    path, headers = f"/v1/sources/{await owner.source()}/documents", once()
+    files = [("files", (f"{n}.txt", f"File {n}.".encode())) for n in range(3)]
+    answers = await asyncio.gather(*(owner("POST", path, files=files, headers=headers) for _ in range(TRIES)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert all(answer.json() == answers[0].json() for answer in answers)
+    assert {result["outcome"] for result in answers[0].json()["results"]} == {"created"}
+
+
+async def test_a_question_that_failed_may_be_asked_again_at_once(owner: Caller, an_operator: Caller) -> None:
+    assert owner.tenant is not None
+    headers, body, quotas = once(), {"message": "Do boats float?"}, f"/v1/tenants/{owner.tenant.id}/quotas"
+    await an_operator("PUT", quotas, json={"questions": {"hard": 0}})
+    assert (await owner("POST", "/v1/chat", json=body, headers=headers)).status_code == 429
+    await an_operator("PUT", quotas, json={})
+    assert (await owner("POST", "/v1/chat", json=body, headers=headers)).status_code == 200
+
+
+async def rows(carrel: Stand) -> dict[str, int]:
+    """How many there are in each table that a creating call may add to, of all tenants."""
+    async with connected(carrel.endpoint.superuser_url) as connection:
+        return {table: await connection.fetchval(f"select count(*) from {table}") for table in TABLES}

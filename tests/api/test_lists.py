@@ -5,6 +5,10 @@ from typing import Any
 import pytest
 
 from api.callers import Caller
+from support.people import a_person
+from support.stand import Stand
+
+PATHS = ["/v1/sources", "/v1/bots", "/v1/keys", "/v1/documents", "/v1/invitations"]
 
 
 async def walk(caller: Caller, path: str, limit: int) -> list[list[dict[str, Any]]]:
@@ -30,13 +34,15 @@ async def fill(owner: Caller, path: str) -> list[str]:
                 made.append((await owner.made(path, {"name": f"bot {number}", "source_ids": [source]}))["id"])
             case "/v1/keys":
                 made.append((await owner.made(path, {"name": "key", "scopes": ["ask"]}))["id"])
+            case "/v1/invitations":
+                made.append((await owner.made(path, {"email": f"{number}@b.example", "role": "viewer"}))["id"])
             case _:
                 put = await owner("PUT", f"/v1/sources/{source}/documents/{number}.txt", content=b"x%d" % number)
                 made.append(put.json()["document_id"])
     return made
 
 
-@pytest.mark.parametrize("path", ["/v1/sources", "/v1/bots", "/v1/keys", "/v1/documents"])
+@pytest.mark.parametrize("path", PATHS)
 async def test_pages_hold_every_item_once_newest_first(owner: Caller, path: str) -> None:
     made = await fill(owner, path)
     pages = await walk(owner, path, 2)
@@ -48,12 +54,18 @@ async def test_pages_hold_every_item_once_newest_first(owner: Caller, path: str)
     assert [item["id"] for item in whole] == found
 
 
+async def test_members_come_in_pages_too(carrel: Stand, owner: Caller) -> None:
+    assert owner.tenant
+    people = [str((await a_person(carrel, viewer=owner.tenant.id)).id) for _ in range(5)]
+    pages = await walk(owner, "/v1/members", 2)
+    assert [[one["id"] for one in page] for page in pages] == [people[:2:-1], people[2:0:-1], people[:1]]
+
+
 async def test_a_cursor_leads_on_in_its_own_list_only(owner: Caller, an_operator: Caller) -> None:
-    paths = ["/v1/sources", "/v1/bots", "/v1/keys", "/v1/documents"]
-    for path in paths:
+    for path in PATHS:
         await fill(owner, path)
-    cursors = {path: (await owner("GET", f"{path}?limit=1")).json()["next_cursor"] for path in paths}
-    for path in paths:
+    cursors = {path: (await owner("GET", f"{path}?limit=1")).json()["next_cursor"] for path in PATHS}
+    for path in PATHS:
         for taken_from, cursor in cursors.items():
             answer = await owner("GET", f"{path}?cursor={cursor}")
             assert answer.status_code == (200 if path == taken_from else 422), answer.text

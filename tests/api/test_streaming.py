@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+import pytest
 from starlette.types import Message
 
 from carrel.api.streaming import EventStream
 from carrel.ask.answer import Delta
 from carrel.ask.pipeline import Event
+from carrel.domain.errors import Unauthenticated
 
 
 async def played(stream: EventStream, *, seconds: float = 10) -> bytes:
@@ -53,3 +55,44 @@ async def test_a_client_that_leaves_in_a_silence_ends_the_work_at_once() -> None
     assert said.count(b": ping") == 3
     assert left.is_set()
     assert not [task for task in asyncio.all_tasks() - before if "_Line" in repr(task)]
+
+
+async def test_who_may_no_longer_ask_sees_the_stream_end_with_the_reason() -> None:
+    left, asked = asyncio.Event(), 0
+
+    async def events() -> AsyncGenerator[Event]:
+        try:
+            yield Delta("second")
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    async def check() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 2:
+            raise Unauthenticated("Out.", code="tenant_inactive")
+
+    before = asyncio.all_tasks()
+    said = await asyncio.wait_for(played(EventStream(Delta("first"), events(), check=check, look=0.01)), 5)
+    frames = said.decode().strip().split("\n\n")
+    assert [frame.partition("\n")[0] for frame in frames] == ["event: delta", "event: delta", "event: error"]
+    assert '"code":"tenant_inactive"' in frames[-1]
+    assert left.is_set()
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["read to the end", "left half-way"])
+async def test_a_stream_that_is_looked_after_leaves_nobody_behind(*, leaves: bool) -> None:
+    async def events() -> AsyncGenerator[Event]:
+        yield Delta("second")
+        await asyncio.sleep(60 if leaves else 0.02)
+
+    async def check() -> None:
+        pass
+
+    before = asyncio.all_tasks()
+    stream = EventStream(Delta("first"), events(), check=check, look=0.001)
+    said = await asyncio.wait_for(played(stream, seconds=0.1 if leaves else 10), 5)
+    assert said.count(b"event: delta") == 2
+    assert asyncio.all_tasks() == before

@@ -34,12 +34,12 @@ class Shell:
     home: Path
     environment: Mapping[str, str]
 
-    def __call__(self, *arguments: str | Path, seconds: float = 60, **settings: str) -> Said:
+    def __call__(self, *arguments: str | Path, seconds: float = 60, stdin: str = "", **settings: str) -> Said:
         done = subprocess.run(
             [*CARREL, *map(str, arguments)],
             env=self._variables(settings),
             cwd=self.home,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=seconds,

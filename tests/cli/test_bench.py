@@ -1,6 +1,7 @@
 """`python -m bench`: the whole way of a row, on little data."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,13 +18,19 @@ def test_a_quick_bench_of_search_measures_a_served_carrel_and_writes_its_results
     assert ended.returncode == 0, ended.stderr
     whole = json.loads((tmp_path / "results" / "bench.json").read_text())
     rows = {row["name"]: row for row in whole["rows"]}
+    cores = len(os.sched_getaffinity(0))
+    processes = {"1 API process", f"{cores} API processes" if cores > 1 else "1 API process"}
     assert whole["quick"] is True
     assert whole["machine"]["postgresql"].startswith("18")
     assert set(rows) == {
         "search: CPU per search",
         "search: CPU by stage",
         "search: latency alone",
-        *(f"search: {clients}" for clients in ("1 client", "4 clients", "16 clients")),
+        *(
+            f"search: {clients}, {number}"
+            for clients in ("1 client", "4 clients", "16 clients")
+            for number in processes
+        ),
     }
     assert "chance" in rows["search: CPU per search"]["note"]
     assert "0 failed" in rows["search: latency alone"]["note"]

@@ -142,6 +142,21 @@ def test_the_doctor_finds_nothing_wrong(shell: Shell) -> None:
     assert re.search(r"ok +database +PostgreSQL 18\.\d+ answers, with pgvector", said.out)
     assert re.search(r"ok +walls ", said.out)
     assert re.search(r"note +worker +No worker lives", said.out)
+    assert re.search(r"note +mail +Mail is sent to nobody", said.out)
+
+
+def test_the_doctor_finds_an_installation_that_sends_no_mail(shell: Shell) -> None:
+    silent = shell("doctor", "--json", CARREL_ENVIRONMENT="production")
+    mailing = shell(
+        "doctor",
+        "--json",
+        CARREL_ENVIRONMENT="production",
+        CARREL_MAIL__KIND="smtp",
+        CARREL_MAIL__HOST="mail.example",
+        CARREL_MAIL__SENDER="carrel@mail.example",
+    )
+    marks = [[one["mark"] for one in said.value["remarks"] if one["about"] == "mail"] for said in (silent, mailing)]
+    assert marks == [["wrong"], ["ok"]]
 
 
 def test_the_doctor_knows_who_brings_the_schema_up(endpoint: Endpoint, shell: Shell) -> None:

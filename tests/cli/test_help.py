@@ -13,7 +13,14 @@ from carrel.cli.__main__ import app
 
 EXPECTED = {
     "serve", "work", "migrate", "demo", "ingest", "search", "ask", "eval", "doctor", "formats",
-    "tenants create", "tenants list", "keys create", "keys list", "keys revoke",
+    "tenants create", "tenants list", "tenants show", "tenants rename", "tenants suspend", "tenants resume",
+    "tenants delete", "tenants receipt", "tenants export", "tenants import", "quotas set", "quotas show", "usage",
+    "keys create", "keys list", "keys revoke",
+    "users list", "users suspend", "users resume",
+    "members list", "members invite", "members change", "members remove",
+    "groups grant", "groups list", "groups revoke",
+    "credentials add", "credentials list", "credentials remove",
+    "audit list", "audit verify", "secrets rotate", "secrets retire",
     "sources create", "sources list", "bots create", "bots list", "models install", "models list",
 }  # fmt: skip
 

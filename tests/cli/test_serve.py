@@ -5,10 +5,13 @@ import os
 import re
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Self
 
 import httpx2
 import pytest
@@ -16,6 +19,8 @@ import pytest
 from carrel.cli.serve import listen
 from carrel.domain.errors import Unavailable
 from cli.shell import Said, Shell, a_free_port, children_of, command_of, end, lives, until
+
+QUIET: Final = MappingProxyType({"CARREL_LOG_LEVEL": "warning"})
 
 
 @dataclass
@@ -40,10 +45,14 @@ class Serving:
         self.said = end(self.process, number)
         return self.said
 
+    def pids_of(self, module: str) -> set[int]:
+        return {pid for pid in self.pids if f"-m {module} " in command_of(pid)}
+
 
 @contextmanager
-def serving(shell: Shell, *options: str) -> Iterator[Serving]:
-    process = shell.begin("serve", "--port", "0", "--json", *options)
+def serving(shell: Shell, *options: str, **settings: str) -> Iterator[Serving]:
+    """Nobody reads what it says until it ends: with many requests give it a higher `CARREL_LOG_LEVEL`, or it waits."""
+    process = shell.begin("serve", "--port", "0", "--json", *options, **settings)
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -65,7 +74,8 @@ def used(alone: Shell) -> Shell:
 
 
 def test_the_first_start_shows_an_operator_key_that_works_and_the_second_shows_none(alone: Shell) -> None:
-    with serving(alone) as first:
+    with serving(alone, "--processes", "2") as first:
+        until(lambda: len(first.pids_of("carrel.api")) == 2)
         assert httpx2.get(f"{first.url}/health/live").status_code == 200
         told = first.end()
     key = re.findall(r"ck_\w+", told.err)[0]
@@ -112,6 +122,45 @@ def test_a_killed_child_is_started_again(used: Shell) -> None:
         told = server.end()
 
     assert "The worker ended (signal 9) and is started again." in told.err
+
+
+def test_several_api_processes_share_the_port_and_each_answers(used: Shell) -> None:
+    with serving(used, "--processes", "2", "--no-worker") as server:
+        until(lambda: len(server.pids_of("carrel.api")) == 2)
+        for answering in server.pids_of("carrel.api"):
+            with asleep(server.pids_of("carrel.api") - {answering}):
+                assert httpx2.get(f"{server.url}/health/ready", timeout=20).status_code == 200
+        told = server.end()
+
+    assert told.code == 0
+    assert "operator key" not in told.err
+
+
+def test_an_api_process_that_is_killed_comes_back_and_nobody_who_asks_again_loses_a_request(used: Shell) -> None:
+    with serving(used, "--processes", "2", "--no-worker", **QUIET) as server, Asking(server.url) as asking:
+        until(lambda: len(server.pids_of("carrel.api")) == 2)
+        first, second = server.pids_of("carrel.api")
+        for victim in (first, second):
+            os.kill(victim, signal.SIGKILL)
+            until(lambda: victim not in server.pids and len(server.pids_of("carrel.api")) == 2)  # noqa: B023 - at once
+            asking.go_on()
+        asking.end()
+        told = server.end()
+
+    assert (asking.lost, asking.refused) == ([], 0)
+    assert told.err.count("An API process ended (signal 9) and is started again.") == 2
+
+
+def test_sigterm_lets_every_api_process_finish(used: Shell) -> None:
+    with serving(used, "--processes", "2", **QUIET) as server, Asking(server.url) as asking:
+        until(lambda: len(server.pids_of("carrel.api")) == 2)
+        asking.go_on()
+        everybody = server.pids
+        told = server.end()
+
+    assert told.code == 0
+    assert asking.broken == 0
+    assert [command_of(pid) for pid in everybody if lives(pid)] == []
 
 
 def test_children_do_not_outlive_a_killed_supervisor(used: Shell) -> None:
@@ -192,6 +241,68 @@ def test_a_serving_login_that_does_not_exist_is_said_in_one_sentence(shell: Shel
     assert said.code == 1
     assert said.err.startswith("error: ")
     assert len(said.err.splitlines()) == 1
+
+
+@contextmanager
+def asleep(pids: set[int]) -> Iterator[None]:
+    """What these processes are sent waits; the kernel gives new connections to others."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+class Asking:
+    """Four clients that ask all the time and, when a connection breaks, once more.
+
+    `broken` counts answers that were owed and did not come. A client that is `refused` a connection asks no more.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.answered, self.broken, self.refused, self.lost = 0, 0, 0, list[Exception]()
+        self._url, self._over = f"{url}/health/live", threading.Event()
+        self._clients = [threading.Thread(target=self._client) for _ in range(4)]
+
+    def __enter__(self) -> Self:
+        for client in self._clients:
+            client.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def go_on(self) -> None:
+        """Until twenty more are answered."""
+        enough = self.answered + 20
+        until(lambda: self.answered > enough)
+
+    def end(self) -> None:
+        self._over.set()
+        for client in self._clients:
+            client.join()
+
+    def _client(self) -> None:
+        with httpx2.Client(timeout=20) as client:
+            while not self._over.is_set():
+                try:
+                    self._ask(client)
+                except httpx2.ConnectError:
+                    self.refused += 1
+                    return
+                except httpx2.TransportError as error:
+                    self.lost.append(error)
+
+    def _ask(self, client: httpx2.Client) -> None:
+        try:
+            answer = client.get(self._url)
+        except (httpx2.ReadError, httpx2.RemoteProtocolError, httpx2.WriteError):
+            self.broken += 1
+            answer = client.get(self._url)
+        assert answer.status_code == 200
+        self.answered += 1
 
 
 def _resident(pid: int) -> int:

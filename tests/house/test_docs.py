@@ -48,7 +48,7 @@ def variables(group: type[BaseModel], prefix: str = "CARREL_") -> Iterator[tuple
         if inner:
             yield from chain.from_iterable(variables(kind, f"{prefix}{name.upper()}__") for kind in inner)
         else:
-            yield f"{prefix}{name.upper()}", field.default
+            yield f"{prefix}{name.upper()}", None if field.is_required() else field.default
 
 
 def _is_group(kind: object) -> bool:

@@ -235,10 +235,19 @@ def test_nothing_goes_around_a_constructor() -> None:
     assert mentions("pickle", "marshal", "shelve", "dill", "cloudpickle") == set()
 
 
-def test_principals_come_from_keys_or_from_the_console_only() -> None:
-    """A principal that is made up would be as good as a grant."""
-    assert callers("Principal") == {"domain/access.py", "tenancy/principals.py"}
+def test_principals_come_from_credentials_or_from_the_console_only() -> None:
+    """A principal that is made up would be as good as a grant. Of several tenants' one, it is the same person's."""
+    assert callers("Principal") == {"domain/access.py", "tenancy/principals.py", "tenancy/logins.py"}
+    assert callers("as_member") == {"ask/across.py"}
     assert {module for module in callers("console") if not module.startswith("cli/")} == {"operate/doctor.py"}
+
+
+# What is done for every tenant in its turn, and what is told in a tenant's log of who was refused.
+ROUNDS = {"operate/seal.py", "tenancy/rotation.py"}
+
+
+# Who may export the whole tenant, or imports one, meets the rows of each owner under a grant of that owner.
+MOVES = {"tenancy/export.py", "tenancy/imports.py"}
 
 
 def test_few_know_how_to_act_without_a_principal() -> None:
@@ -246,13 +255,20 @@ def test_few_know_how_to_act_without_a_principal() -> None:
 
     Who makes a tenant enters it once, while it is empty, to give it tables of its own.
     """
-    assert callers("for_job") == {"worker/loop.py", "ingest/sweep.py", "tenancy/tenants.py"}
+    assert callers("for_job") == {
+        "worker/loop.py",
+        "ingest/sweep.py",
+        "tenancy/tenants.py",
+        "tenancy/refusals.py",
+        *MOVES,
+        *ROUNDS,
+    }
     assert callers("for_machine") == {
+        *ROUNDS,
         "ingest/desk.py",
         "ingest/sweep.py",
         "operate/doctor.py",
         "operate/health.py",
         "tenancy/keys.py",
-        "tenancy/principals.py",
     }
     assert mentions("for_job", "for_machine") == callers("for_job", "for_machine")

@@ -26,6 +26,7 @@ CONNECT = {
 }
 BROAD = {
     "worker/loop.py": "no exception of a job reaches the loop",
+    "worker/post.py": "no letter ends the worker, whose documents have nothing to do with it",
     "api/envelope.py": "the ASGI handler: an unexpected error becomes an answer without a word of it",
     "api/streaming.py": "the same, once a stream has begun: the error becomes its last event",
 }

@@ -1,5 +1,7 @@
 """People and their rights, as every request finds them: in live rows."""
 
+from dataclasses import replace
+
 import pytest
 
 from carrel.domain.access import can, enter, for_accounts
@@ -56,3 +58,42 @@ async def test_a_key_does_no_more_than_its_maker_and_ends_with_the_maker(carrel:
         with pytest.raises(Unauthenticated) as refusal:
             await carrel.app.principals.authenticate(credential)
         assert refusal.value.code == "tenant_inactive"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update sessions set ended_at = now() where id = :session",
+        "update sessions set expires_at = now() where id = :session",
+        "update users set epoch = epoch + 1 where id = :user",
+        "update users set status = 'suspended' where id = :user",
+    ],
+)
+async def test_a_session_ends_with_itself_and_with_its_person(carrel: Stand, tenant: TenantMaker, change: str) -> None:
+    place = await tenant()
+    person = await a_person(carrel, owner=place.id)
+    assert (await person.principal(place.id)).user == person.id
+    async with carrel.database.transaction(for_accounts()) as tx:
+        await tx.run(Statement(change), session=person.session, user=person.id)
+    with pytest.raises(Unauthenticated) as refusal:
+        await person.principal(place.id)
+    assert refusal.value.code == "session_ended"
+
+
+async def test_a_token_names_a_session_of_its_own_person(carrel: Stand, tenant: TenantMaker) -> None:
+    place = await tenant()
+    person, other = await a_person(carrel, owner=place.id), await a_person(carrel, owner=place.id)
+    with pytest.raises(Unauthenticated):
+        await replace(person, session=other.session).principal(place.id)
+
+
+async def test_a_member_sees_the_names_of_fellows_and_of_nobody_else(carrel: Stand, tenant: TenantMaker) -> None:
+    one, other = await tenant(), await tenant()
+    fellow, stranger = await a_person(carrel, viewer=one.id), await a_person(carrel, viewer=other.id)
+    grant = enter(await fellow.principal(one.id), Permission.METADATA)
+    async with carrel.database.transaction(grant) as tx:
+        seen = {row["id"] for row in await tx.rows(Statement("select id from users"))}
+        assert await tx.rows(Statement("select user_id from passwords")) == []
+        assert await tx.rows(Statement("select id from sessions")) == []
+    assert fellow.id in seen
+    assert stranger.id not in seen

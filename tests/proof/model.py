@@ -3,11 +3,18 @@
 import re
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 SCOPES: Final = ("search", "ask", "ingest", "manage")
-NEEDED: Final = {"read": None, "operate": None, **{scope: scope for scope in SCOPES}}
+SCOPE_FOR: Final = {"search": "search", "ask": "ask", "ingest": "ingest", "curate": "manage", "manage": "manage"}
+ROLES: Final = ("owner", "admin", "editor", "viewer")
+WRITERS: Final = ROLES[:3]
+MAY: Final = {
+    "read": ROLES, "search": ROLES, "ask": ROLES,
+    "ingest": WRITERS, "curate": WRITERS, "manage": ROLES[:2], "own": ROLES[:1],
+}  # fmt: skip
+GIVES: Final = {"owner": SCOPES, "admin": SCOPES, "editor": ("search", "ask", "ingest"), "viewer": ("search", "ask")}
 
 _LETTERS: Final = str.maketrans("0123456789", "ghijklmnop")
 _MARKER: Final = re.compile(r"zq[a-p]{12}")
@@ -28,8 +35,32 @@ def ids(text: str) -> set[str]:
 
 
 @dataclass
+class Person:
+    """Somebody with a role in some tenants; `left` are those that suspended them, `barred` is from everything."""
+
+    id: str
+    name: str
+    roles: dict[int, str]
+    left: set[int] = field(default_factory=set)
+    barred: bool = False
+
+    def role(self, tenant: int | None) -> str | None:
+        """What the person is there now."""
+        return None if tenant is None or tenant in self.left else self.roles.get(tenant)
+
+    @property
+    def tenants(self) -> set[int]:
+        return set() if self.barred else set(self.roles) - self.left
+
+
+@dataclass
 class Key:
-    """A credential; the operator's has no tenant. `bots` and `sources` are the limits of a limited one."""
+    """A credential; the operator's has no tenant. `bots` and `sources` are the limits of a limited one.
+
+    With a `person` it is a key that this person made, or (`session`) what the person shows after signing in; without a
+    tenant it is a session that has not chosen one. `reach` are the tenants that a request names: then it is the person
+    who counts, not the tenant of the session.
+    """
 
     id: str
     clear: str
@@ -40,10 +71,42 @@ class Key:
     sources: frozenset[str] | None = None
     revoked: bool = False
     expired: bool = False
+    person: Person | None = None
+    session: bool = False
+    reach: frozenset[int] | None = None
 
     @property
     def dead(self) -> bool:
-        return self.revoked or self.expired
+        if self.revoked or self.expired:
+            return True
+        if self.person is None:
+            return False
+        return self.person.barred or (self.tenant is not None and self.person.role(self.tenant) is None)
+
+    @property
+    def operates(self) -> bool:
+        return self.tenant is None and self.person is None
+
+    @property
+    def own(self) -> set[int]:
+        """The tenants of which an answer may show anything."""
+        if self.reach is not None:
+            return set(self.reach)
+        return set() if self.tenant is None else {self.tenant}
+
+    @property
+    def user(self) -> str:
+        """Whose private things it sees."""
+        return self.id if self.person is None else self.person.id
+
+    @property
+    def can(self) -> frozenset[str]:
+        """The scopes that it has now: a person's key does no more than the person may."""
+        if self.person is None:
+            return self.scopes
+        role = self.person.role(self.tenant)
+        given = frozenset(GIVES[role]) if role else frozenset()
+        return given if self.session else self.scopes & given
 
     @property
     def limited(self) -> bool:
@@ -102,15 +165,19 @@ class Model:
         """The status that a key gets whatever it names. A limited key manages nothing: it sees a part."""
         if key.dead:
             return 401
-        if needs == "operate":
-            return None if key.tenant is None else 403
-        if key.tenant is None or (NEEDED[needs] and needs not in key.scopes):
+        if needs == "own" and key.operates:
+            return None
+        if key.reach is not None and key.tenant is None and key.person is not None:
+            return None if key.person.tenants else 403
+        if key.person is not None and key.session:
+            return _refused_person(key.person, key.tenant, needs)
+        if key.tenant is None or not key.can or (needs != "read" and SCOPE_FOR.get(needs) not in key.can):
             return 403
-        return 403 if needs == "manage" and key.limited else None
+        return 403 if needs in {"curate", "manage"} and key.limited else None
 
     def readable(self, key: Key) -> list[Source]:
         """Its tenant's, not another's private ones, and within its limits: a bot limits to what it was given."""
-        found = [s for s in self.sources if s.tenant == key.tenant and not s.gone and s.owner in {None, key.id}]
+        found = [s for s in self.sources if s.tenant == key.tenant and not s.gone and s.owner in {None, key.user}]
         if key.sources is not None:
             found = [source for source in found if source.id in key.sources]
         if key.bots is not None:
@@ -149,6 +216,9 @@ class Model:
         """Every word that an answer to this key may hold."""
         if key.dead:
             return set()
+        if key.reach is not None and key.person is not None:
+            reached = key.reach & key.person.tenants
+            return {name for tenant in reached for name in self.names_for(replace(key, tenant=tenant, reach=None))}
         documents = self.seen_documents(key)
         managed = [] if self.refused(key, "manage") else self.keys_of(key.tenant)
         named: list[Source | Bot | Document | Key] = [
@@ -157,15 +227,16 @@ class Model:
         return {thing.name for thing in named} | {word for document in documents for word in document.words}
 
     def keys_of(self, tenant: int | None) -> list[Key]:
-        return [key for key in self.keys if key.tenant == tenant]
+        return [key for key in self.keys if key.tenant == tenant and not key.session]
 
-    def foreign_ids(self, tenant: int | None) -> set[str]:
+    def foreign_ids(self, own: set[int]) -> set[str]:
         """Of everything that other tenants ever had."""
         things: list[Key | Source | Bot | Document | Chat] = [
             *self.keys, *self.sources, *self.bots, *self.documents, *self.chats,
         ]  # fmt: skip
-        others = {name for number, name in enumerate(self.tenants) if number != tenant}
-        return others | {thing.id for thing in things if thing.tenant is not None and thing.tenant != tenant}
+        others = {name for number, name in enumerate(self.tenants) if number not in own}
+        strangers = {key.person.id for key in self.keys if key.person and own.isdisjoint(key.person.roles)}
+        return others | strangers | {thing.id for thing in things if thing.tenant not in own | {None}}
 
     def forget_source(self, source: Source) -> None:
         source.gone = True
@@ -173,3 +244,9 @@ class Model:
             document.gone = document.gone or document.source == source.id
         for bot in self.bots:
             bot.sources.discard(source.id)
+
+
+def _refused_person(person: Person, tenant: int | None, needs: str) -> int | None:
+    if tenant is None:
+        return 409 if person.tenants else 403
+    return None if person.role(tenant) in MAY[needs] else 403

@@ -17,6 +17,8 @@ AWAY: Final = "tests/api/test_what_is_taken_away.py::"
 TWICE: Final = "tests/api/test_two_walls.py::"
 MACHINE: Final = "tests/proof/test_isolation_machine.py"
 WORD: Final = "tests/store/test_last_word.py::"
+PEOPLE: Final = "tests/journeys/test_people.py::"
+TOKENS: Final = "tests/unit/test_tokens.py::test_a_forgery_is_refused"
 FIRST: Final = "store/migrations/versions/0001_first.py"
 DEFINED: Final = "nullif(current_setting('carrel.tenant', true), '')::uuid"
 
@@ -51,8 +53,8 @@ MUTANTS: Final = (
     Mutant(
         "a grant forgets the bots of a limited key",
         "domain/access.py",
-        "principal.only_sources, principal.only_bots, _SEAL",
-        "principal.only_sources, None, _SEAL",
+        "principal.user, principal.only_sources, principal.only_bots",
+        "principal.user, principal.only_sources, None",
         f"{HOUSE}test_a_key_of_one_bot_reads_that_bots_sources_only",
     ),
     Mutant(
@@ -79,9 +81,9 @@ MUTANTS: Final = (
     Mutant(
         "any scope gives any permission",
         "domain/access.py",
-        "return Scope(permission.value) in principal.scopes",
+        "return not right.scopes.isdisjoint(principal.scopes)",
         "return bool(principal.scopes)",
-        f"{GRANTS}test_each_scope_gives_its_own_permission_only",
+        f"{GRANTS}test_each_scope_gives_what_the_table_says_only",
     ),
     Mutant(
         "a search for a bot reads every source",
@@ -396,6 +398,112 @@ MUTANTS: Final = (
         "domain/access.py",
         "principal.user, principal.only_sources, principal.only_bots",
         "principal.user, None, principal.only_bots",
+        MACHINE,
+    ),
+    # People
+    Mutant(
+        "any role gives any permission",
+        "domain/access.py",
+        "return principal.role in right.roles",
+        "return principal.role is not None",
+        f"{PEOPLE}test_a_person_is_what_the_membership_says",
+    ),
+    Mutant(
+        "a token opens a tenant whatever the rows say",
+        "tenancy/principals.py",
+        "if claims.tenant is not None and claims.tenant not in found.roles:",
+        "if claims.tenant is None and found.roles:",
+        f"{PEOPLE}test_a_token_of_a_strange_tenant_is_none",
+    ),
+    Mutant(
+        "a token names anybody's session",
+        "tenancy/principals.py",
+        "if found is None or found.user != claims.user or not found.live:",
+        "if found is None or not found.live:",
+        f"{PEOPLE}test_a_token_names_a_session_of_its_own_person",
+    ),
+    Mutant(
+        "a key keeps what its maker has lost",
+        "tenancy/principals.py",
+        "scopes=found.scopes if found.role is None else found.scopes & scopes_of(found.role),",
+        "scopes=found.scopes,",
+        f"{PEOPLE}test_a_key_does_no_more_than_its_maker_and_ends_with_the_maker",
+    ),
+    Mutant(
+        "a key outlives its maker's membership",
+        "store/functions.sql",
+        "coalesce(m.status = 'active' and u.status = 'active', false)",
+        "coalesce(u.status = 'active', false)",
+        f"{PEOPLE}test_a_key_does_no_more_than_its_maker_and_ends_with_the_maker",
+    ),
+    Mutant(
+        "a suspended member comes in",
+        "store/functions.sql",
+        "left join memberships m on m.user_id = s.user_id and m.status = 'active'",
+        "left join memberships m on m.user_id = s.user_id",
+        f"{PEOPLE}test_a_key_does_no_more_than_its_maker_and_ends_with_the_maker",
+    ),
+    Mutant(
+        "a session that was ended goes on",
+        "store/functions.sql",
+        "s.ended_at is null and s.expires_at > now() and u.status",
+        "s.expires_at > now() and u.status",
+        f"{PEOPLE}test_a_session_ends_with_itself_and_with_its_person",
+    ),
+    Mutant(
+        "another password ends no session",
+        "store/functions.sql",
+        "u.status = 'active' and s.epoch = u.epoch,",
+        "u.status = 'active',",
+        f"{PEOPLE}test_a_session_ends_with_itself_and_with_its_person",
+    ),
+    Mutant(
+        "everybody sees everybody's name",
+        "store/migrations/versions/0003_people.py",
+        'f" where m.tenant_id = {TENANT} and m.user_id = users.id));\\n"',
+        'f" where m.user_id = users.id));\\n"',
+        FRESH,
+    ),
+    Mutant(
+        "accounts are open to every transaction",
+        "store/migrations/versions/0003_people.py",
+        "create policy accounts on {table} to {app} using ({ACCOUNTS_ON})",
+        "create policy accounts on {table} to {app} using (true)",
+        f"{PEOPLE}test_a_member_sees_the_names_of_fellows_and_of_nobody_else",
+    ),
+    Mutant(
+        "a token of any type is an access token",
+        "tenancy/tokens.py",
+        'if claims["typ"] != _TYPE:',
+        'if not claims["typ"]:',
+        TOKENS,
+    ),
+    Mutant(
+        "a token may bring a key of its own",
+        "tenancy/tokens.py",
+        "if key is None or not header.keys() <= _HEADERS:",
+        "if key is None:",
+        TOKENS,
+    ),
+    Mutant(
+        "a token for somebody else is taken",
+        "tenancy/tokens.py",
+        '"strict_aud": True',
+        '"verify_aud": False',
+        TOKENS,
+    ),
+    Mutant(
+        "whoever is in one tenant is in any",
+        "domain/access.py",
+        "if role is None or not principal.is_person or principal.tenant not in (None, tenant):",
+        "if not principal.is_person:",
+        MACHINE,
+    ),
+    Mutant(
+        "an owner decides on another's tenant",
+        "domain/access.py",
+        "if not principal.is_operator and principal.tenant != tenant:",
+        "if principal.is_operator and principal.tenant != tenant:",
         MACHINE,
     ),
 )

@@ -23,14 +23,15 @@ from carrel.adapters.postgres import Endpoint
 from carrel.api.app import create_app
 from carrel.domain.access import console
 from carrel.domain.answers import Hit
-from carrel.domain.ids import ChunkId
-from carrel.domain.rights import Scope
+from carrel.domain.ids import ChunkId, TenantId
+from carrel.domain.rights import Role, Scope
 from carrel.domain.text import ParsedDocument
 from carrel.tenancy.keys import KeyWish
 from carrel.wiring import Application
-from proof.model import SCOPES, Key, Model, Source, marker
+from proof.model import SCOPES, Key, Model, Person, Source, marker
 from proof.visitor import Operation, Visitor, World, surface
 from support.liars import behind_a_liar
+from support.people import a_person
 from support.quiet import a_quiet_stand
 from support.raw import Raw, connected
 from support.rounds import rounds
@@ -38,7 +39,7 @@ from support.stand import Stand, a_worker
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(rounds(600, 5_400))]
 
-SEQUENCES = rounds(30, 5_000)
+SEQUENCES = rounds(30, 10_000)
 OPERATIONS = 20
 PHASES = [Phase.generate, *[Phase.shrink] * rounds(0, 1)]  # making a history short takes minutes
 TENANTS = 3
@@ -50,6 +51,7 @@ KINDS = (
     "search", "search", "search", "search", "search", "chat",
     "upload", "upload", "delete_document", "create_source", "delete_source",
     "create_bot", "change_bot", "delete_bot", "create_key", "create_key", "revoke_key", "expire_key",
+    "search_across", "search_across", "search_across", "change_role", "suspend_member", "bar", "sign_out",
 )  # fmt: skip
 INDEXES = ("honest", "honest", "honest", "dense lies", "words lie", "both lie")
 
@@ -57,8 +59,14 @@ UNSETTLED = """
     select exists (select from document_versions
                    where tenant_id = any ($1::uuid[]) and state in ('pending', 'processing'))
 """
+MEMBER = "update memberships set role = $3, status = $4 where tenant_id = $1::uuid and user_id = $2::uuid"
+BAR = "update users set status = $2 where id = $1::uuid"
+SIGN_OUT = "update sessions set ended_at = now() where id = $1::uuid"
 EXPIRE = "update api_keys set expires_at = now() - interval '1 second' where id = $1::uuid"
 FAILED = "select exists (select from document_versions where tenant_id = any ($1::uuid[]) and state = 'failed')"
+
+PEOPLE = ({0: "owner", 1: "viewer"}, {0: "editor", 1: "admin", 2: "viewer"}, {2: "editor"})
+"""Three people, and what they are in which tenant at first."""
 
 BEGINNING = (
     ("create_source", 0, 0), ("upload", 0, 0), ("upload", 0, 1), ("create_bot", 0, 1), ("create_key", 0, 0),
@@ -68,8 +76,8 @@ BEGINNING = (
 
 A bot gets one source only, so that there is one which it does not read.
 """
-ACTORS = (0, 1, 2, 0, 1, 2, -1, -1, -1, -2, -2, -3, *range(3, 9))
-"""The first keys of the three tenants, and above all the latest ones: mostly these are limited."""
+ACTORS = (0, 1, 2, 0, 1, 2, -1, -1, -1, -2, -2, -3, *range(3, 14), *range(4, 14))
+"""The first keys of the three tenants, the sessions, and above all the latest keys: mostly these are limited."""
 
 targets, ways = st.integers(0, 11), st.integers(0, 15)
 operations = st.builds(
@@ -181,15 +189,15 @@ async def _client(stack: AsyncExitStack, app: Application) -> httpx2.AsyncClient
 
 
 async def a_world(theatre: Theatre, index: str) -> World:
-    """Three new tenants, each with a key that may do everything and a source; and the operator."""
+    """Three new tenants, each with a key that may do everything and a source; the operator, and three people."""
     client = theatre.clients[index]
     furnished = [await _furnish(theatre, client, number) for number in range(TENANTS)]
     roots = [root for _, root, _ in furnished]
     absent = await client.get(f"/v1/documents/{uuid.uuid4()}", headers={"Authorization": f"Bearer {roots[0].clear}"})
     assert absent.status_code == 404
-    model = Model(
-        [tenant for tenant, *_ in furnished], [*roots, theatre.operator], [source for *_, source in furnished]
-    )
+    tenants = [tenant for tenant, *_ in furnished]
+    people = [seat for roles in PEOPLE for seat in await _seats(theatre, tenants, roles)]
+    model = Model(tenants, [*roots, theatre.operator, *people], [source for *_, source in furnished])
 
     async def settle() -> None:
         await _settle(theatre, model, learning=index != "honest")
@@ -197,8 +205,39 @@ async def a_world(theatre: Theatre, index: str) -> World:
     async def expire(key: Key) -> None:
         await theatre.superuser.execute(EXPIRE, key.id)
 
+    async def member(person: Person, tenant: int, role: str, *, suspended: bool) -> None:
+        status = "suspended" if suspended else "active"
+        await theatre.superuser.execute(MEMBER, tenants[tenant], person.id, role, status)
+
+    async def bar(person: Person) -> None:
+        await theatre.superuser.execute(BAR, person.id, "suspended" if person.barred else "active")
+
+    async def sign_out(session: str) -> None:
+        await theatre.superuser.execute(SIGN_OUT, session)
+
     theatre.grudge.known.clear()
-    return World(client, model, surface(absent), roots, settle, expire)
+    return World(client, model, surface(absent), roots, settle, expire, member=member, bar=bar, sign_out=sign_out)
+
+
+async def _seats(theatre: Theatre, tenants: list[str], roles: dict[int, str]) -> list[Key]:
+    """What one person shows: a token of each tenant, and one that names none, all of one session."""
+    made = await a_person(theatre.stand)
+    for tenant, role in roles.items():
+        await made.joins(TenantId(uuid.UUID(tenants[tenant])), Role(role))
+    person = Person(str(made.id), marker(), dict(roles))
+    chosen: list[int | None] = [*roles, None]
+    return [
+        Key(
+            str(made.session),
+            made.token(None if tenant is None else TenantId(uuid.UUID(tenants[tenant]))),
+            f"{person.id} in {tenant}",
+            tenant,
+            frozenset(),
+            person=person,
+            session=True,
+        )
+        for tenant in chosen
+    ]
 
 
 async def _furnish(theatre: Theatre, client: httpx2.AsyncClient, number: int) -> tuple[str, Key, Source]:

@@ -3,12 +3,12 @@
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 import httpx2
 
-from proof.model import SCOPES, Bot, Chat, Document, Key, Model, Source, ids, marker, markers
+from proof.model import ROLES, SCOPES, Bot, Chat, Document, Key, Model, Person, Source, ids, marker, markers
 
 TEXT: Final = "The harbour office of {word} opens at nine."
 QUESTION: Final = "When does the harbour office of {word} open?"
@@ -39,7 +39,7 @@ class Operation:
 
 @dataclass
 class World:
-    """`settle` waits until every version of the world is ready; `expire` lets a key's time run out."""
+    """`settle` waits until every version of the world is ready; the others do what happens to keys and people."""
 
     client: httpx2.AsyncClient
     model: Model
@@ -47,6 +47,9 @@ class World:
     roots: Sequence[Key]
     settle: Callable[[], Awaitable[None]]
     expire: Callable[[Key], Awaitable[None]]
+    member: Callable[..., Awaitable[None]]
+    bar: Callable[[Person], Awaitable[None]]
+    sign_out: Callable[[str], Awaitable[None]]
 
 
 def surface(response: httpx2.Response) -> bytes:
@@ -129,8 +132,10 @@ class Visitor:
             assert word in shown.words
 
     async def operate(self, key: Key, wanted: Operation) -> None:
-        tenant = self._model.tenants[wanted.target % len(self._model.tenants)]
-        response = await self._sent(key, "operate", "GET", f"/v1/tenants/{tenant}")
+        """An operator sees that a tenant is there, and so does its owner."""
+        number = wanted.target % len(self._model.tenants)
+        path, there = f"/v1/tenants/{self._model.tenants[number]}", key.operates or number == key.tenant
+        response = await self._sent(key, "own", "GET", path, there=there)
         assert response.status_code == 200 or not ids(response.text)
 
     # Asking
@@ -141,27 +146,27 @@ class Visitor:
         body = {"query": QUESTION.format(word=word), "limit": _MOST, **place}
         found = await self._call(key, "search", "POST", "/v1/search", there=scope is not None, json=body)
         if found is not None and scope is not None:
-            shown = self._shown(key, scope, found["hits"])
+            shown = self._shown({key.tenant or 0}, scope, found["hits"])
             assert not settled or shown == self._words(scope), "What may be found was not found."
 
     async def chat(self, key: Key, wanted: Operation) -> None:
         settled = await self._settled(wanted)
         word, place, scope = self._asked(key, wanted)
         chat = self._pick(self._model.chats, key, wanted) if wanted.other % 3 == 0 else None
-        mine = chat is None or chat in {known.id for known in self._model.chats if known.owner == key.id}
+        mine = chat is None or chat in {known.id for known in self._model.chats if known.owner == key.user}
         body = {"message": QUESTION.format(word=word), "chat_id": chat, **place}
         there = scope is not None and mine and "tenants" not in place
         found = await self._call(key, "ask", "POST", "/v1/chat", there=there, asked=word, json=body)
         if found is None or scope is None or key.tenant is None:
             return
-        shown = self._shown(key, scope, found["evidence"])
+        shown = self._shown({key.tenant}, scope, found["evidence"])
         assert not settled or word not in self._words(scope) or word in shown, "What may be found was not found."
         documents = self._model.documents_in(scope)
         assert {one["document_id"] for one in found["citations"]} <= {document.id for document in documents}
         quoted = [one["excerpt"] for one in found["citations"]] + [found["answer"]] * (found["status"] == "answered")
         assert markers(" ".join(quoted)) <= {known for document in documents for known in document.words}
         if chat is None:
-            self._model.chats.append(Chat(found["chat_id"], key.tenant, key.id))
+            self._model.chats.append(Chat(found["chat_id"], key.tenant, key.user))
 
     # Bringing and taking away
 
@@ -189,14 +194,14 @@ class Visitor:
     async def create_source(self, key: Key, wanted: Operation) -> None:
         name, private = marker(), bool(wanted.way % 2)
         body = {"name": name, "visibility": "private" if private else "tenant"}
-        found = await self._call(key, "manage", "POST", "/v1/sources", good=201, asked=name, json=body)
+        found = await self._call(key, "curate", "POST", "/v1/sources", good=201, asked=name, json=body)
         if found is not None and key.tenant is not None:
-            self._model.sources.append(Source(found["id"], name, key.tenant, key.id if private else None))
+            self._model.sources.append(Source(found["id"], name, key.tenant, key.user if private else None))
 
     async def delete_source(self, key: Key, wanted: Operation) -> None:
         source = self._pick(self._model.sources, key, wanted)
         there = source in self._model.readable_ids(key)
-        response = await self._sent(key, "manage", "DELETE", f"/v1/sources/{source}", good=204, there=there)
+        response = await self._sent(key, "curate", "DELETE", f"/v1/sources/{source}", good=204, there=there)
         if response.status_code == 204:
             self._model.forget_source(next(known for known in self._model.sources if known.id == source))
 
@@ -206,7 +211,7 @@ class Visitor:
         name, given = marker(), self._some_sources(key, wanted)
         there = given <= self._model.readable_ids(key)
         body = {"name": name, "source_ids": sorted(given)}
-        found = await self._call(key, "manage", "POST", "/v1/bots", good=201, there=there, asked=name, json=body)
+        found = await self._call(key, "curate", "POST", "/v1/bots", good=201, there=there, asked=name, json=body)
         if found is not None and key.tenant is not None:
             self._model.bots.append(Bot(found["id"], name, key.tenant, given))
 
@@ -217,7 +222,7 @@ class Visitor:
         seen = {known.id: known for known in self._model.seen_bots(key)}
         there = bot in seen and given <= readable
         body = {"source_ids": sorted(given)}
-        found = await self._call(key, "manage", "PATCH", f"/v1/bots/{bot}", there=there, json=body)
+        found = await self._call(key, "curate", "PATCH", f"/v1/bots/{bot}", there=there, json=body)
         if found is not None:
             seen[bot].sources = given | (seen[bot].sources - readable)
             assert set(found["source_ids"]) == given
@@ -225,7 +230,7 @@ class Visitor:
     async def delete_bot(self, key: Key, wanted: Operation) -> None:
         bot = self._pick(self._model.bots, key, wanted)
         seen = {known.id: known for known in self._model.seen_bots(key)}
-        response = await self._sent(key, "manage", "DELETE", f"/v1/bots/{bot}", good=204, there=bot in seen)
+        response = await self._sent(key, "curate", "DELETE", f"/v1/bots/{bot}", good=204, there=bot in seen)
         if response.status_code == 204:
             seen[bot].gone = True
 
@@ -237,7 +242,7 @@ class Visitor:
         there = bots is None or bots <= {bot.id for bot in self._model.seen_bots(key)}
         there = there and (sources is None or sources <= self._model.readable_ids(key))
         limits = {"bot_ids": bots and sorted(bots), "source_ids": sources and sorted(sources)}
-        exceeds = not set(scopes) <= key.scopes
+        exceeds = not set(scopes) <= key.can
         found = await self._call(
             key,
             "manage",
@@ -249,7 +254,7 @@ class Visitor:
             json={"name": name, "scopes": list(scopes), **limits},
         )
         if found is not None and not exceeds and key.tenant is not None:
-            made = Key(found["id"], found["key"], name, key.tenant, frozenset(scopes))
+            made = Key(found["id"], found["key"], name, key.tenant, frozenset(scopes), person=key.person)
             made.bots = None if bots is None else frozenset(bots)
             made.sources = None if sources is None else frozenset(sources)
             self._model.keys.append(made)
@@ -262,6 +267,68 @@ class Visitor:
         response = await self._sent(key, "manage", "DELETE", path, good=204, there=other in there)
         if response.status_code == 204:
             there[other].revoked = True
+
+    # People come and go
+
+    async def search_across(self, key: Key, wanted: Operation) -> None:
+        """By the names of tenants: a person's own ones, or with one among them that is not."""
+        if key.person is None or not key.session:
+            return
+        settled = await self._settled(wanted)
+        numbers = {wanted.target % len(self._model.tenants), wanted.other % len(self._model.tenants)}
+        seats = [replace(key, tenant=number) for number in sorted(numbers)]
+        documents = [d for seat in seats for d in self._model.seen_documents(seat)]
+        word = documents[wanted.way % len(documents)].words[-1] if documents else marker()
+        body = {
+            "query": QUESTION.format(word=word),
+            "limit": _MOST,
+            "tenants": [self._model.tenants[number] for number in sorted(numbers)],
+        }
+        there = numbers <= (key.person.tenants if key.tenant is None else {key.tenant})
+        asker = replace(key, reach=frozenset(numbers))
+        found = await self._call(asker, "search", "POST", "/v1/search", there=there, asked=word, json=body)
+        if found is not None and there:
+            assert not found.get("partial")
+            scope = {source for seat in seats for source in self._model.readable_ids(seat)}
+            shown = self._shown(numbers, scope, found["hits"])
+            assert not settled or shown == self._words(scope), "What may be found was not found."
+
+    async def change_role(self, _: Key, wanted: Operation) -> None:
+        """Somebody who may has done it; roles and suspension by themselves are tested elsewhere."""
+        person, tenant = self._membership(wanted)
+        if person is not None:
+            role = ROLES[wanted.way % len(ROLES)]
+            await self._world.member(person, tenant, role, suspended=tenant in person.left)
+            person.roles[tenant] = role
+
+    async def suspend_member(self, _: Key, wanted: Operation) -> None:
+        """And the next time the membership is given back."""
+        person, tenant = self._membership(wanted)
+        if person is not None:
+            person.left ^= {tenant}
+            await self._world.member(person, tenant, person.roles[tenant], suspended=tenant in person.left)
+
+    async def bar(self, _: Key, wanted: Operation) -> None:
+        person, _tenant = self._membership(wanted)
+        if person is not None:
+            person.barred = not person.barred
+            await self._world.bar(person)
+
+    async def sign_out(self, _: Key, wanted: Operation) -> None:
+        """The session ends, and whatever tokens were made for it."""
+        sessions = [key for key in self._model.keys if key.session and not key.revoked]
+        if sessions:
+            one = sessions[wanted.target % len(sessions)].id
+            await self._world.sign_out(one)
+            for key in sessions:
+                key.revoked = key.revoked or key.id == one
+
+    def _membership(self, wanted: Operation) -> tuple[Person | None, int]:
+        people = {key.person.id: key.person for key in self._model.keys if key.person is not None and key.session}
+        if not people:
+            return None, 0
+        person = sorted(people.values(), key=lambda one: one.id)[wanted.target % len(people)]
+        return person, sorted(person.roles)[wanted.other % len(person.roles)]
 
     async def expire_key(self, _: Key, wanted: Operation) -> None:
         """Time passes; the key itself does nothing."""
@@ -297,11 +364,11 @@ class Visitor:
         assert response.status_code == right, f"{response.status_code} instead of {right}: {response.text}"
         assert right != 404 or surface(response) == self._world.absent, "One 404 differs from another."
         assert markers(response.text) <= allowed, f"What {key.name} must not see: {response.text}"
-        foreign = set() if needs == "operate" else self._model.foreign_ids(key.tenant)
+        foreign = set() if key.operates else self._model.foreign_ids(key.own)
         assert not ids(response.text) & foreign, f"An id of another tenant: {response.text}"
         return response
 
-    def _shown(self, key: Key, scope: set[str], hits: Sequence[dict[str, Any]]) -> set[str]:
+    def _shown(self, tenants: set[int], scope: set[str], hits: Sequence[dict[str, Any]]) -> set[str]:
         """The words of the hits, each of them a word of the document that it says it is from, within the scope."""
         documents = {document.id: document for document in self._model.documents_in(scope)}
         shown = set()
@@ -312,7 +379,7 @@ class Visitor:
             assert word in document.words, f"Text that is not there (any more): {hit}"
             expected = (document.source, f"{document.name}.txt", self._model.tenants[document.tenant])
             assert (hit["source_id"], hit["key"], hit["tenant_id"]) == expected
-            assert document.tenant == key.tenant
+            assert document.tenant in tenants
             shown.add(word)
         return shown
 
@@ -382,7 +449,11 @@ class Visitor:
 
     def _mortal(self) -> list[Key]:
         """Each tenant's first key stays, so that something can still be done there."""
-        return [key for key in self._model.keys if key.tenant is not None and key not in self._world.roots]
+        return [
+            key
+            for key in self._model.keys
+            if key.tenant is not None and not key.session and key not in self._world.roots
+        ]
 
 
 def _ids(items: Sequence[dict[str, Any]]) -> set[str]:

@@ -23,6 +23,7 @@ OF_ACCOUNTS: Final = "(current_setting('carrel.accounts'::text, true) = 'on'::te
 SERVED: Final = {
     "api_keys",
     "audit_events",
+    "audit_seals",
     "bot_sources",
     "bots",
     "chats",
@@ -37,7 +38,12 @@ SERVED: Final = {
     "jobs",
     "memberships",
     "messages",
+    "provider_credentials",
+    "tenant_keys",
+    "quotas",
+    "reservations",
     "sources",
+    "usage_days",
 }
 OWNED: Final = {"chats", "chunks", "document_versions", "documents", "messages", "sources"}
 OF_A_SOURCE: Final = {"bot_sources", "chunks", "document_versions", "documents", "sources"}
@@ -54,19 +60,33 @@ DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
         "users": "SELECT(epoch, id, status, verified_at)",
         "sessions": "SELECT(chosen_tenant, ended_at, epoch, expires_at, id, user_id)",
         "invitations": "SELECT(accepted_at, email, expires_at, id, mac, revoked_at, role, tenant_id)",
-        "identities": "SELECT(issuer, subject, user_id)",
+        "identities": "SELECT(claimed_at, issuer, subject, user_id)",
+        "group_grants": "SELECT(for_tenant, group_name, issuer, role)",
     },
     "index": {
         **dict.fromkeys(INDEX, "DELETE INSERT SELECT UPDATE"),
-        "tenants": "SELECT(id, isolation, isolation_asked) UPDATE(isolation)",
+        "tenants": "SELECT(id, isolation, isolation_asked, status) UPDATE(isolation)",
     },
     "jobs": {
+        "audit_events": "SELECT(created_at, id, tenant_id)",
+        "audit_seals": "SELECT(event_at, event_id, position, tenant_id)",
         "jobs": "INSERT SELECT UPDATE",
         "job_turns": "INSERT SELECT UPDATE",
         "citations": "SELECT(document_id, message_id, tenant_id)",
-        "document_versions": "SELECT(blob_key, tenant_id)",
+        "document_versions": "SELECT(blob_key, size, tenant_id)",
+        "documents": "SELECT(deleted_at, id, tenant_id)",
         "messages": "SELECT(id, status, tenant_id) UPDATE(answer, status)",
+        "tenants": "DELETE SELECT(id, status) UPDATE(name, status)",
+        "tenant_receipts": "INSERT SELECT UPDATE(completed_at, credential_id, destroyed, requested_at, requested_by)",
     },
+}
+# What goes with a tenant that was given up, and which columns are asked for beside the tenant and the row's place.
+DESTROYED: Final[Mapping[str, frozenset[str]]] = {
+    **dict.fromkeys({*SERVED, "job_turns"}, frozenset()),
+    "chats": frozenset({"owner_id"}),
+    "document_versions": frozenset({"document_id"}),
+    "documents": frozenset({"id"}),
+    "sources": frozenset({"owner_id"}),
 }
 NEVER_CHANGED: Final = {"tenant_id", "id", "source_id", "owner_id", "document_id", "version_id", "mac", "scopes"}
 
@@ -231,6 +251,7 @@ def _allowed_policies(app: str, definers: Mapping[str, str]) -> list[tuple[str |
     own = [
         ("tenants", "own", "PERMISSIVE", app, "SELECT", f"(id = {TENANT})", None),
         ("tenants", "register", "PERMISSIVE", app, "INSERT", None, f"({OF_ACCOUNTS} AND (id = {TENANT}))"),
+        ("mails", "post", "PERMISSIVE", app, "INSERT", None, f"(for_tenant = {TENANT})"),
         ("users", "fellow", "PERMISSIVE", app, "SELECT", _FELLOW, None),
     ]
     whole = [
@@ -245,10 +266,18 @@ def _allowed_policies(app: str, definers: Mapping[str, str]) -> list[tuple[str |
         for table, rights in tables.items()
         if "UPDATE" not in rights
     ]
-    return [*served, *owned, *of_sources, *platform, *accounts, *own, *whole, *readers]
+    destroyed = [(table, "destroy", "PERMISSIVE", definers["jobs"], "ALL", _DOOMED, None) for table in DESTROYED]
+    owners = [
+        (table, "owners", "PERMISSIVE", definers["jobs"], "SELECT", OF_TENANT, None) for table in ("sources", "chats")
+    ]
+    return [*served, *owned, *of_sources, *platform, *accounts, *own, *whole, *readers, *destroyed, *owners]
 
 
-_PLATFORM: Final = ("tenants", "operator_keys")
+_PLATFORM: Final = ("tenants", "tenant_receipts", "operator_keys")
+_DOOMED: Final = (
+    f"((tenant_id = {TENANT}) AND ( SELECT (EXISTS ( SELECT\n           FROM tenants t\n          WHERE"
+    f" ((t.id = {TENANT}) AND (t.status = 'deleting'::text)))) AS \"exists\"))"
+)
 _FELLOW: Final = (
     f"(EXISTS ( SELECT\n   FROM memberships m\n  WHERE ((m.tenant_id = {TENANT}) AND (m.user_id = users.id))))"
 )
@@ -306,9 +335,23 @@ async def _grants(connection: Raw) -> AsyncIterator[str]:
     _, definers = await _roles(connection)
     for name, role in definers.items():
         held = await _rights(connection, role)
-        for table in sorted(held.keys() | DEFINERS_MAY[name].keys()):
-            if held.get(table) != DEFINERS_MAY[name].get(table):
+        may = _with_destroying(DEFINERS_MAY[name]) if name == "jobs" else DEFINERS_MAY[name]
+        for table in sorted(held.keys() | may.keys()):
+            if held.get(table) != may.get(table):
                 yield f"the role {name} holds {held.get(table)} on {table}"
+
+
+def _with_destroying(may: Mapping[str, str]) -> dict[str, str]:
+    """What goes with its tenant may be deleted too, and found by its tenant and its place."""
+    merged = dict(may)
+    for table, more in DESTROYED.items():
+        held = dict(re.findall(r"([A-Z]+)(?:\(([^)]*)\))?", may.get(table, "")))
+        columns = {"ctid", "tenant_id", *more}
+        whole = sorted({"DELETE", *(kind for kind, named in held.items() if not named)})
+        parts = {kind: set(named.split(", ")) for kind, named in held.items() if named}
+        parts["SELECT"] = parts.get("SELECT", set()) | columns
+        merged[table] = " ".join([*whole, *(f"{kind}({', '.join(sorted(parts[kind]))})" for kind in sorted(parts))])
+    return merged
 
 
 async def _rights(connection: Raw, role: str) -> dict[str, str]:

@@ -68,6 +68,7 @@ _AROUND: Final = {  # the points before and after the commit of a transaction, b
     "staged": ("registering", "registered"),
     "erasing": ("erasing", "erased"),
     "reshaping": ("reshaping", "reshaped"),
+    "destroying": ("destroying", "destroyed"),
 }
 PHASE: Final = ContextVar("PHASE", default="")  # each job and each request has its own
 
@@ -237,8 +238,8 @@ class FatedVectors:
     real: VectorIndexes
     fate: Fate
 
-    def of(self, grant: TenantGrant) -> TenantVectors:
-        index = self.real.of(grant)
+    def of(self, grant: TenantGrant, reading: object = None) -> TenantVectors:
+        index = self.real.of(grant, reading)
         index.put = self.fate.after(index.put, "dense")  # type: ignore[assignment, method-assign]
         index.forget = self.fate.after(index.forget, "forgotten dense")  # type: ignore[assignment, method-assign]
         return index
@@ -249,8 +250,8 @@ class FatedWords:
     real: LexicalIndexes
     fate: Fate
 
-    def of(self, grant: TenantGrant) -> TenantWords:
-        index, weigh = self.real.of(grant), self.real.of(grant).weigh
+    def of(self, grant: TenantGrant, reading: object = None) -> TenantWords:
+        index, weigh = self.real.of(grant, reading), self.real.of(grant).weigh
 
         async def weighed() -> None:
             await weigh()
@@ -291,11 +292,11 @@ def thresholds_at(many: int) -> Thresholds:
     return Thresholds(promote_at=many, demote_below=many // 2)
 
 
-def reshaping(task: Task) -> Task:
+def phased(task: Task, phase: str) -> Task:
     """All that the job does is known by its phase."""
 
     async def run(work: Work) -> None:
-        PHASE.set("reshaping")
+        PHASE.set(phase)
         await task(work)
 
     return run
@@ -309,7 +310,8 @@ async def work(order: Order) -> None:
         desk.fate = blobs.fate = fate
         parser = FatedParser(SandboxedParser(), fate, order.only)
         doing = tasks(fated(parts, fate), parser)
-        doing[JobKind.RESHAPE] = reshaping(doing[JobKind.RESHAPE])
+        doing[JobKind.RESHAPE] = phased(doing[JobKind.RESHAPE], "reshaping")
+        doing[JobKind.DESTROY] = phased(doing[JobKind.DESTROY], "destroying")
         worker = Worker(desk, doing, concurrency=order.concurrency, lease=order.lease)
         order.tell()
         await worker.run(asyncio.Event())

@@ -9,10 +9,15 @@ from carrel.domain.answers import Remembered
 from carrel.domain.ids import BotId, ChunkId, DocumentId, GenerationId, SourceId, VersionId
 from carrel.domain.jobs import JobKind
 from carrel.domain.library import DocumentStatus, Source
-from carrel.store import jobs, layouts
+from carrel.domain.quotas import Quota, Resource
+from carrel.domain.secret import Secret
+from carrel.operate.seal import Sealer
+from carrel.store import jobs, layouts, quotas
 from carrel.store.bots import NewBot
 from carrel.store.idempotency import Memo, StoredAnswer
+from carrel.store.quotas import Wanted
 from carrel.store.sources import NewSource
+from carrel.tenancy.credentials import CredentialWish
 from support.raw import Raw, tenant_tables
 from support.stand import Stand
 from support.tenants import SomeTenant, a_tenant, pieces
@@ -109,15 +114,18 @@ _PEOPLE = """
 
 
 async def _leave_traces(carrel: Stand, tenant: SomeTenant, principal: Principal, source: SourceId) -> None:
-    """A memo, a receipt, statistics, tables of its own that are not used yet, and a job that waits for ever."""
+    """A memo, a receipt, a credential, seals, statistics, own tables not used yet, and a job that waits for ever."""
     doomed = await tenant.put(source, "doomed.md", "# Doomed\n\nThis will be forgotten.\n")
     await carrel.app.forgetting.document(principal, doomed.id)
     memo = Memo(uuid.uuid4(), "once", b"hash", _rendered)
     await carrel.app.sources.create(principal, NewSource("made once"), memo=memo)
+    await carrel.app.credentials.create(tenant.console, CredentialWish("main", "openai", Secret("sk-0123456789")))
+    await Sealer(carrel.database, margin=0).run()
     grant = for_job(tenant.id, None)
     async with carrel.database.transaction(grant) as tx:
         await jobs.enqueue(tx, JobKind.INGEST, uuid.uuid4(), delay=86_400)
         await layouts.open_own(tx)
+        await quotas.reserve(tx, Wanted(bytes=1), {Resource.BYTES: Quota(hard=10**9)})
     await carrel.parts.words.of(grant).weigh()
 
 

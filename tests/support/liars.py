@@ -40,22 +40,22 @@ class LyingVectors:
     def __init__(self, liar: Liar) -> None:
         self._liar = liar
 
-    def of(self, grant: TenantGrant) -> TenantVectors:
-        return _Vectors(self._liar, grant)
+    def of(self, grant: TenantGrant, reading: object = None) -> TenantVectors:
+        return _Vectors(self._liar, grant, reading)
 
 
 class LyingWords:
     def __init__(self, liar: Liar) -> None:
         self._liar = liar
 
-    def of(self, grant: TenantGrant) -> TenantWords:
-        return _Words(self._liar, grant)
+    def of(self, grant: TenantGrant, reading: object = None) -> TenantWords:
+        return _Words(self._liar, grant, reading)
 
 
 class _Vectors:
-    def __init__(self, liar: Liar, grant: TenantGrant) -> None:
+    def __init__(self, liar: Liar, grant: TenantGrant, reading: object) -> None:
         self._liar, self._grant = liar, grant
-        self._honest = liar.vectors.of(grant)
+        self._honest = liar.vectors.of(grant, reading)
 
     async def nearest(
         self, vector: Vector, *, sources: frozenset[SourceId], limit: int, versions: Versions = None
@@ -79,9 +79,9 @@ class _Vectors:
 
 
 class _Words:
-    def __init__(self, liar: Liar, grant: TenantGrant) -> None:
+    def __init__(self, liar: Liar, grant: TenantGrant, reading: object) -> None:
         self._liar, self._grant = liar, grant
-        self._honest = liar.words.of(grant)
+        self._honest = liar.words.of(grant, reading)
 
     async def matching(
         self, question: Sequence[Term], *, sources: frozenset[SourceId], limit: int, versions: Versions = None

@@ -72,8 +72,8 @@ class HookedWords:
     real: LexicalIndexes
     after: Callable[[str], Awaitable[None]]
 
-    def of(self, grant: TenantGrant) -> TenantWords:
-        index = self.real.of(grant)
+    def of(self, grant: TenantGrant, reading: object = None) -> TenantWords:
+        index = self.real.of(grant, reading)
         put = index.put
 
         async def put_and_more(entries: Sequence[LexicalEntry]) -> None:

@@ -18,8 +18,10 @@ from carrel.ingest.desk import Desk
 from carrel.ports.parser import Parser
 from carrel.store import schema
 from carrel.store.transaction import Database
+from carrel.tenancy.passwords import Passwords
 from carrel.wiring import Application, Base, Parts, Secrets, assemble, tasks
 from carrel.worker.loop import Worker
+from support.brakes import RenewableLimiter
 
 SECRETS = Secrets(b"a pepper for tests, of thirty-two bytes", b"a master key for tests, of 32 bytes")
 
@@ -54,7 +56,13 @@ async def a_stand(endpoint: Endpoint, home: Path, *, models: Path) -> AsyncItera
     parser = SandboxedParser()
     async with a_database(endpoint) as database:
         parts = Parts(
-            base=Base(database, LocalBlobs(home / "blobs"), SECRETS),
+            base=Base(
+                database,
+                LocalBlobs(home / "blobs"),
+                SECRETS,
+                RenewableLimiter(),
+                passwords=Passwords(passes=1, memory=8),
+            ),
             embedder=embedder,
             analyzer=EnglishAnalyzer(),
             vectors=PgvectorIndexes(database),

@@ -3,8 +3,16 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from carrel.settings import Settings, misspelt
+from carrel.settings import Settings, Smtp, explained, misspelt
+
+SMTP = {
+    "CARREL_MAIL__KIND": "smtp",
+    "CARREL_MAIL__HOST": "mail.example",
+    "CARREL_MAIL__SENDER": "carrel@mail.example",
+}
+LOGIN = {"CARREL_MAIL__USERNAME": "carrel", "CARREL_MAIL__PASSWORD": "hunter2"}
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +59,85 @@ def test_an_empty_value_is_none_given(name: str, monkeypatch: pytest.MonkeyPatch
     unset = Settings()
     monkeypatch.setenv(name, "")
     assert Settings() == unset
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"CARREL_LIMITS__SEARCH": "60"}, "CARREL_LIMITS__SEARCH: write it as 60/minute"),
+        ({"CARREL_LIMITS__TENANT__ASK": "0/day"}, "CARREL_LIMITS__TENANT__ASK: write it as 60/minute"),
+        ({"CARREL_LIMITS__KIND": "redis"}, "CARREL_LIMITS: kind `redis` needs CARREL_LIMITS__URL"),
+        ({"CARREL_LIMITS__URL": "redis://here"}, "CARREL_LIMITS: kind `redis` needs CARREL_LIMITS__URL"),
+        ({"CARREL_LIMITS__KIND": "redis", "CARREL_LIMITS__URL": "http://x"}, "CARREL_LIMITS__URL: write it as redis:"),
+        ({"CARREL_QUOTAS__BYTES": "-1"}, "CARREL_QUOTAS__BYTES: "),
+    ],
+)
+def test_a_bad_limit_is_one_sentence_that_names_the_variable(
+    settings: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert explained(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"CARREL_MAIL__KIND": "pigeon"}, "CARREL_MAIL: name its kind: smtp or outbox"),
+        ({"CARREL_MAIL__HOST": "mail"}, "CARREL_MAIL: name its kind: smtp or outbox"),
+        ({"CARREL_MAIL__KIND": "outbox", "CARREL_MAIL__HOST": "mail"}, "CARREL_MAIL__HOST: "),
+        ({"CARREL_MAIL__KIND": "smtp", "CARREL_MAIL__SENDER": "a@b.example"}, "CARREL_MAIL__HOST: "),
+        ({**SMTP, "CARREL_MAIL__SENDER": "nobody"}, "CARREL_MAIL__SENDER: write it as carrel@example.org"),
+        ({**SMTP, "CARREL_MAIL__SENDER": "a@b.example\nBcc: x@y.example"}, "CARREL_MAIL__SENDER: write it as"),
+        ({**SMTP, "CARREL_MAIL__PORT": "0"}, "CARREL_MAIL__PORT: "),
+        ({**SMTP, "CARREL_MAIL__TLS": "perhaps"}, "CARREL_MAIL__TLS: "),
+        ({**SMTP, "CARREL_MAIL__USERNAME": "x"}, "CARREL_MAIL: give a username and a password, or neither"),
+        ({**SMTP, **LOGIN, "CARREL_MAIL__TLS": "none"}, "CARREL_MAIL: a password is not sent in clear"),
+        ({"CARREL_PROXIES": "10.0.0.0/99"}, "CARREL_PROXIES: write networks with commas between them"),
+        ({"CARREL_PROXIES": "10.0.0.1/8"}, "CARREL_PROXIES: write networks with commas between them"),
+        ({"CARREL_PROXIES": "10.0.0.0/8,,"}, "CARREL_PROXIES: write networks with commas between them"),
+    ],
+)
+def test_a_bad_way_of_mail_is_one_sentence_that_names_the_variable(
+    settings: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert explained(refused.value).startswith(sentence)
+    assert "hunter2" not in explained(refused.value)
+
+
+def test_mail_goes_into_the_outbox_until_a_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().mail.kind == "outbox"
+    for name, value in {**SMTP, **LOGIN, "CARREL_PROXIES": "10.0.0.0/8, fd00::/8"}.items():
+        monkeypatch.setenv(name, value)
+    mail = Settings().mail
+    assert isinstance(mail, Smtp)
+    assert (mail.host, mail.port, mail.tls) == ("mail.example", 587, "starttls")
+    assert "hunter2" not in repr(Settings())
+
+
+LONG = "a master key, of thirty-two letters"
+
+
+@pytest.mark.parametrize(
+    ("value", "keys"),
+    [("", []), (LONG, [LONG]), (f'["{LONG}", "[{LONG}]"]', [LONG, f"[{LONG}]"]), ("[]", [])],
+)
+def test_former_master_keys_are_one_or_a_list(value: str, keys: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARREL_FORMER_MASTER_KEYS", value)
+    assert Settings().former_keys == keys
+
+
+@pytest.mark.parametrize("value", ["short", f'["{LONG}", "short"]', f"[{LONG}", "[1]", f'[["{LONG}"]]'])
+def test_former_master_keys_that_are_none_are_named_and_not_shown(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARREL_FORMER_MASTER_KEYS", value)
+    with pytest.raises(ValidationError) as error:
+        Settings()
+    sentence = explained(error.value)
+    assert sentence.startswith("CARREL_FORMER_MASTER_KEYS: write one key, or a list of them in JSON")
+    assert LONG not in sentence

@@ -34,7 +34,9 @@ def claims(**changed: Any) -> dict[str, Any]:
     return {name: value for name, value in {**good, **changed}.items() if value is not None}
 
 
-def signed(content: dict[str, Any], *, key: bytes = TOKENS._key, algorithm: str = "HS256", **headers: Any) -> str:
+def signed(
+    content: dict[str, Any], *, key: bytes = TOKENS._present().current, algorithm: str = "HS256", **headers: Any
+) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", jwt.warnings.InsecureKeyLengthWarning)
         return jwt.encode(content, key, algorithm=algorithm, headers=headers)

@@ -10,13 +10,51 @@ from starlette.routing import BaseRoute
 
 from carrel.api import openapi, problems
 from carrel.api.envelope import Envelope
-from carrel.api.routes import asking, bots, description, documents, health, keys, sources, tenants, uploads
+from carrel.api.routes import (
+    account,
+    asking,
+    audit,
+    auth,
+    bots,
+    credentials,
+    description,
+    documents,
+    health,
+    invitations,
+    keys,
+    limits,
+    logins,
+    members,
+    sessions,
+    sources,
+    tenants,
+    uploads,
+)
 from carrel.api.security import demand_guards
 from carrel.api.state import Opening, lifespan
 
 ROUTES: Final[Sequence[BaseRoute]] = tuple(
     route
-    for part in (health, tenants, keys, sources, bots, uploads, documents, asking, description)
+    for part in (
+        health,
+        auth,
+        account,
+        sessions,
+        tenants,
+        members,
+        invitations,
+        keys,
+        credentials,
+        audit,
+        sources,
+        bots,
+        uploads,
+        documents,
+        asking,
+        logins,
+        limits,
+        description,
+    )
     for route in part.router.routes
 )
 

@@ -2,7 +2,8 @@
 
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
@@ -30,13 +31,15 @@ HEADERS: Final = (
     ("Cache-Control", "no-store"),
 )
 _CLIENT_LEFT: Final = 499
+_ADDED: Final = "carrel.headers"
 
 
 @dataclass(slots=True)
 class _Told:
-    """What the sender was told so far."""
+    """What the sender was told so far, and what it is to be told besides."""
 
     status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class Envelope:
@@ -52,13 +55,15 @@ class Envelope:
         async def stamped(message: Message) -> None:
             if message["type"] == "http.response.start":
                 told.status = message["status"]
-                _stamp(message, request_id)
+                _stamp(message, request_id, told.headers)
             await send(message)
 
-        routed = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        routed = {**scope, _ADDED: told.headers}
+        if scope["method"] == "HEAD":
+            routed["method"] = "GET"
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                await self._answer(routed, receive, stamped if routed is scope else _bodiless(stamped), told)
+                await self._answer(routed, receive, _bodiless(stamped) if scope["method"] == "HEAD" else stamped, told)
             finally:
                 _note(scope["method"], routed, told, time.perf_counter() - started)
                 structlog.contextvars.unbind_contextvars("tenant", "credential")
@@ -84,8 +89,14 @@ def _bodiless(send: Send) -> Send:
     return shortened
 
 
-def _stamp(message: Message, request_id: str) -> None:
+def add_headers(scope: Scope, headers: Mapping[str, str]) -> None:
+    """To whatever the request will be answered with, a refusal too."""
+    scope[_ADDED].update(headers)
+
+
+def _stamp(message: Message, request_id: str, added: Mapping[str, str]) -> None:
     headers = MutableHeaders(raw=message.setdefault("headers", []))
+    headers.update(added)
     for name, value in HEADERS:
         headers.setdefault(name, value)
     headers["X-Request-Id"] = request_id

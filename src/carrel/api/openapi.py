@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute
 from carrel.api.problems import MEDIA_TYPE, Problem, problem
 from carrel.api.security import GuardedRoute, permission_of
 from carrel.api.streaming import DeltaEvent, EvidenceEvent
+from carrel.domain.rights import Permission
 
 _TITLE: Final = "Carrel"
 _ABOUT: Final = (
@@ -26,6 +27,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
     413: "Too large",
     415: "A type that is not taken",
     422: "Invalid; `errors` names the fields",
+    429: "Too many calls, or beyond a quota; see Retry-After",
     500: "A mistake of ours",
     503: "Temporarily unavailable; see Retry-After",
 }
@@ -75,11 +77,13 @@ def _complete(operation: dict[str, Any], route: GuardedRoute) -> None:
 def _refusals(route: GuardedRoute, operation: Mapping[str, Any]) -> Iterable[int]:
     """What the route declares, and what follows from its shape."""
     declared = {int(status) for status in operation["responses"]} & _MEANINGS.keys()
-    guarded = {401, 403, 503} if permission_of(route) else set()
+    permission = permission_of(route)
+    guarded = {401, 403, 429, 503} if permission else set()
+    chosen = set() if permission in {None, Permission.ACCOUNT, Permission.PLATFORM} else {409}  # `tenant_ambiguous`
     found = {404} if "{" in route.path_format else set()
     asked = {422} if operation.get("parameters") or route.body_field else set()
     body = {413, 415} if route.body_field else set()
-    return sorted({500, *declared, *guarded, *found, *asked, *body})
+    return sorted({500, *declared, *guarded, *chosen, *found, *asked, *body})
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The tree of refusals as `application/problem+json`, and whatever else can go wrong before a route answers."""
 
+import math
 from collections.abc import Sequence
 from http import HTTPStatus
 from types import MappingProxyType
@@ -130,7 +131,11 @@ def handle(app: FastAPI) -> None:
 
 async def _refused(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refusal)
-    return answer(problem_of(error))
+    return answer(problem_of(error), _patience(error))
+
+
+def _patience(refusal: Refusal) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(refusal.wait)))} if isinstance(refusal, Throttled) else {}
 
 
 async def _malformed(_request: Request, error: Exception) -> JSONResponse:

@@ -1,7 +1,7 @@
 """Who may call a route: each declares a permission, checked with live rows before a byte of the body is read."""
 
 import re
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -12,14 +12,26 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from carrel.api.body import JsonRequest
+from carrel.api.limits import count
 from carrel.api.state import application_of
-from carrel.domain.access import Principal, require
-from carrel.domain.errors import NotFound, Unauthenticated
+from carrel.domain.access import Principal, require, require_somewhere
+from carrel.domain.errors import Denied, NotFound, Unauthenticated
 from carrel.domain.rights import Permission
+from carrel.tenancy.refusals import Refused
 
-PUBLIC: Final = frozenset({"live", "ready", "openapi_document", "docs", "docs_style"})
+PUBLIC: Final = frozenset({"live", "ready", "openapi_document", "docs", "docs_style"}) | {
+    "register",
+    "resend_code",
+    "verify",
+    "get_token",
+    "refresh_token",
+    "sign_out",
+    "forgot_password",
+    "reset_password",
+    "accept_invitation",
+}
 
-_LONGEST: Final = 4096
+_LONGEST: Final = 8192 + 64  # the longest token of another issuer, and the word before it
 _CREDENTIAL: Final = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([\x21-\x7e]+) *")
 _ID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
@@ -36,13 +48,19 @@ class Requires:
     """
 
     permission: Permission
+    somewhere: bool = False  # in any tenant of a person who has not chosen one
 
     async def __call__(self, request: Request) -> Principal:
         return principal_of(request)
 
+    def demand(self, principal: Principal) -> None:
+        """Raises Denied, Conflict `tenant_ambiguous`."""
+        (require_somewhere if self.somewhere else require)(principal, self.permission)
+
 
 MayRead = Annotated[Principal, Depends(Requires(Permission.METADATA))]
 MaySearch = Annotated[Principal, Depends(Requires(Permission.SEARCH))]
+MaySearchAcross = Annotated[Principal, Depends(Requires(Permission.SEARCH, somewhere=True))]
 MayAsk = Annotated[Principal, Depends(Requires(Permission.ASK))]
 MayIngest = Annotated[Principal, Depends(Requires(Permission.INGEST))]
 MayCurate = Annotated[Principal, Depends(Requires(Permission.CURATE))]
@@ -64,14 +82,19 @@ class GuardedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        permission = permission_of(self)
+        requires = next(_declared(self.dependant), None)
         has_body = self.body_field is not None
 
         async def guarded(request: Request) -> Response:
-            if permission is not None:
-                await _admit(request, permission)
-            _demand_ids(request)
-            return await handle(await JsonRequest.read(request) if has_body else request)
+            try:
+                if requires is not None:
+                    await _admit(request, requires)
+                _demand_ids(request)
+                return await handle(await JsonRequest.read(request) if has_body else request)
+            except Denied as denied:
+                if requires is not None:
+                    await _tell(request, denied)
+                raise
 
         return guarded
 
@@ -99,18 +122,41 @@ def principal_of(request: Request) -> Principal:
     return principal
 
 
-def _declared(dependant: Dependant) -> Iterable[Requires]:
+def _declared(dependant: Dependant) -> Iterator[Requires]:
     for needed in dependant.dependencies:
         if isinstance(needed.call, Requires):
             yield needed.call
         yield from _declared(needed)
 
 
-async def _admit(request: Request, permission: Permission) -> None:
+async def _admit(request: Request, requires: Requires) -> None:
     principal = await application_of(request).principals.authenticate(_credential(request))
     structlog.contextvars.bind_contextvars(tenant=_text(principal.tenant), credential=_text(principal.credential))
-    require(principal, permission)
-    request.state.principal = principal
+    request.state.principal, request.state.permission = principal, requires.permission
+    requires.demand(principal)
+    await count(request, principal, requires.permission)
+
+
+async def _tell(request: Request, denied: Denied) -> None:
+    """A tenant's log says who was refused what in it."""
+    principal = principal_of(request)
+    if principal.tenant is not None:
+        permission = request.state.permission.value
+        refused = Refused(principal.tenant, principal.user, principal.credential, denied.code, permission)
+        await application_of(request).refusals.note(refused)
+
+
+async def perhaps_principal(request: Request) -> Principal | None:
+    """For a public route that a credential may help. Raises Unauthenticated for one that is not good."""
+    if "authorization" not in request.headers:
+        return None
+    return await application_of(request).principals.authenticate(_credential(request))
+
+
+async def still_admitted(request: Request) -> None:
+    """For an answer that takes long. Raises what the same request would be refused with now."""
+    principal = await application_of(request).principals.authenticate(_credential(request))
+    require(principal, request.state.permission)
 
 
 def _text(value: object) -> str | None:

@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from carrel.api.door import Door
 from carrel.api.envelope import Envelope
 from carrel.api.problems import answer, problem_of
 from carrel.domain.errors import Unavailable
@@ -182,9 +183,17 @@ class _Server(uvicorn.Server):
         self._stop = stop
         self._leaving = leaving
         self._ready = ready
+        self._doors: list[Door] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])
+        protocol = partial(
+            cast("type[BoundedProtocol]", self.config.http_protocol_class),
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        self._doors = [Door(listener, protocol) for listener in sockets or ()]
         self._ready()
 
     async def on_tick(self, counter: int) -> bool:
@@ -195,10 +204,13 @@ class _Server(uvicorn.Server):
         for connection in self._connections():
             connection.answer_for_the_last_time()
         await self._while(lambda: bool(self._connections()), seconds=_LAST_CALL)
-        for door in (*self.servers, *(sockets or ())):
+        for door in (*self._doors, *(sockets or ())):
             door.close()
-        await self._while(lambda: any(one.is_new for one in self._connections()), seconds=_LATECOMERS)
+        await self._while(self._somebody_is_new, seconds=_LATECOMERS)
         await super().shutdown(sockets)
+
+    def _somebody_is_new(self) -> bool:
+        return any(door.is_passed for door in self._doors) or any(one.is_new for one in self._connections())
 
     async def _while(self, busy: Callable[[], bool], *, seconds: float) -> None:
         """Not when a second signal asked for a quick end."""

@@ -1,8 +1,9 @@
 """The running application, as the routes reach it."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
 
@@ -24,12 +25,22 @@ async def _application(request: Request) -> Application:
 App = Annotated[Application, Depends(_application)]
 
 
+@asynccontextmanager
+async def _beside(chore: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(chore())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
 def lifespan(opening: Opening) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """The application is open as long as the server runs."""
 
     @asynccontextmanager
     async def span(app: FastAPI) -> AsyncIterator[None]:
-        async with opening() as application:
+        async with opening() as application, _beside(application.refusals.run):
             app.state.application = application
             yield
 

@@ -1,8 +1,8 @@
 """Answers as server-sent events: `evidence`, then `delta` after `delta`, then `done`, or `error` with a problem."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Final, Self, assert_never
 
@@ -19,7 +19,10 @@ from carrel.domain.errors import Refusal
 
 log = structlog.get_logger(__name__)
 
+Check = Callable[[], Awaitable[None]]
+
 _SILENCE: Final = 15.0
+_LOOK: Final = 4.0
 _UNBUFFERED: Final = MappingProxyType({"X-Accel-Buffering": "no"})
 
 
@@ -53,24 +56,34 @@ EVENT: Final = MappingProxyType(
 class EventStream(StreamingResponse):
     """The first event is there before the response begins, so what refuses at once keeps its own status.
 
-    A comment comes after each `silence`, in seconds: proxies close what says nothing.
+    A comment comes after each `silence`, in seconds: proxies close what says nothing. `check` is asked every `look`
+    seconds; what it raises ends the stream, as its last event.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, first: Event, events: AsyncGenerator[Event], *, silence: float = _SILENCE) -> None:
-        super().__init__(_frames(first, events), headers=_UNBUFFERED)
+    def __init__(
+        self,
+        first: Event,
+        events: AsyncGenerator[Event],
+        *,
+        check: Check | None = None,
+        silence: float = _SILENCE,
+        look: float = _LOOK,
+    ) -> None:
         self._events = events
+        self._frames = _frames(first, _watched(events, check, look))
+        super().__init__(self._frames, headers=_UNBUFFERED)
         self._silence = silence
 
     @classmethod
-    async def begin(cls, events: AsyncGenerator[Event]) -> Self:
+    async def begin(cls, events: AsyncGenerator[Event], *, check: Check | None = None, look: float = _LOOK) -> Self:
         """Raises what the first event raises."""
-        return cls(await anext(events), events)
+        return cls(await anext(events), events, check=check, look=look)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A client that leaves ends the work."""
-        async with aclosing(self._events):
+        async with aclosing(self._events), aclosing(self._frames):
             await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
@@ -123,12 +136,55 @@ class _Line:
                 await self._send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
 
 
-async def _frames(first: Event, events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
+async def _watched(events: AsyncGenerator[Event], check: Check | None, look: float) -> AsyncGenerator[Event]:
+    """The events, until the check refuses: then nothing more of them. Raises what the check raises."""
+    if check is None:
+        async for event in events:
+            yield event
+        return
+    async with _looking(check, look) as refused:
+        while (following := await _next_unless(events, refused)) is not None:
+            yield following
+
+
+@asynccontextmanager
+async def _looking(check: Check, look: float) -> AsyncIterator["asyncio.Task[None]"]:
+    """A task that ends only by what the check raises."""
+
+    async def keep_looking() -> None:
+        while True:
+            await asyncio.sleep(look)
+            await check()
+
+    task = asyncio.create_task(keep_looking())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _next_unless(events: AsyncGenerator[Event], refused: "asyncio.Task[None]") -> Event | None:
+    """The next event, None at the end. Raises what ended the other task, and then waits for no event any more."""
+    coming = asyncio.ensure_future(anext(events, None))
+    try:
+        await asyncio.wait({coming, refused}, return_when=asyncio.FIRST_COMPLETED)
+        if refused.done():
+            refused.result()
+        return await coming
+    finally:
+        if not coming.done():
+            coming.cancel()
+            await asyncio.wait({coming})
+
+
+async def _frames(first: Event, events: AsyncGenerator[Event]) -> AsyncGenerator[bytes]:
     """The status is sent already, so what goes wrong is told as the last event: nobody above could tell it."""
     yield _event(first)
     try:
-        async for event in events:
-            yield _event(event)
+        async with aclosing(events):
+            async for event in events:
+                yield _event(event)
     except Refusal as refusal:
         yield _failed(problem_of(refusal))
     except Exception:  # a stream that just stopped would look like a whole answer

@@ -33,15 +33,11 @@ def fuse(dense: Sequence[Hit], lexical: Sequence[Hit], *, dense_share: float = D
     share = dense_share if by_dense and by_words else float(bool(by_dense))
     near, farthest = _scale(by_dense, share), min(by_dense.values(), default=0.0)
     wordy = _scale(by_words, 1 - share)
-    fused = [
-        Fused(
-            chunk,
-            near * max(by_dense.get(chunk, farthest), 0.0) + wordy * max(by_words.get(chunk, 0.0), 0.0),
-            by_dense.get(chunk),
-            by_words.get(chunk),
-        )
-        for chunk in by_dense.keys() | by_words.keys()
-    ]
+    scores = {chunk: near * max(score, 0.0) for chunk, score in by_dense.items()}
+    unseen = near * max(farthest, 0.0)
+    for chunk, score in by_words.items():
+        scores[chunk] = scores.get(chunk, unseen) + wordy * max(score, 0.0)
+    fused = [Fused(chunk, score, by_dense.get(chunk), by_words.get(chunk)) for chunk, score in scores.items()]
     return sorted(fused, key=lambda found: (-found.score, found.chunk))
 
 

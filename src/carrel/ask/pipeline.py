@@ -1,8 +1,8 @@
 """Asking: the verbs in order. Search shows passages; chat answers, refuses or falls back, and remembers."""
 
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final
@@ -16,14 +16,17 @@ from carrel.domain.access import Principal
 from carrel.domain.answers import Answer, Filters, Passage, Remembered, Wish
 from carrel.domain.errors import Denied, Invalid
 from carrel.domain.ids import BotId, ChatId, SourceId, UserId
+from carrel.domain.quotas import NO_QUOTAS, Level, Quotas
 from carrel.domain.rights import Permission
 from carrel.ports.lexical import Analyzer
-from carrel.store import chats, idempotency
+from carrel.store import chats, idempotency, quotas
 from carrel.store.chats import Asked
 from carrel.store.idempotency import Memo
+from carrel.store.quotas import Reserved, Wanted
 from carrel.store.transaction import Database
 
 _DEPTH: Final = 20
+_QUESTION: Final = Wanted(questions=1, tokens=2_000)
 _BASIS: Final = 10  # passages that a confidence rests on, however few are shown
 
 
@@ -62,11 +65,13 @@ class Evidence:
     """What the answer will rest on, before a word of it is written.
 
     `confidence` is the best passage's of all that were looked at. Without `is_enough` the answer will be a refusal.
+    `warnings` are the quotas of which the tenant has used more than the soft limit.
     """
 
     passages: tuple[Passage, ...]
     confidence: float = 0.0
     is_enough: bool = False
+    warnings: tuple[Level, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +91,38 @@ class Allowed:
 
 
 class Asking:
+    """`quotas` are those of tenants that have none of their own."""
+
     def __init__(
-        self, database: Database, retriever: Retriever, answerer: Answerer, *, asker: Asker, analyzer: Analyzer
+        self,
+        database: Database,
+        retriever: Retriever,
+        answerer: Answerer,
+        *,
+        asker: Asker,
+        analyzer: Analyzer,
+        quotas: Quotas = NO_QUOTAS,
     ) -> None:
         self._database = database
+        self._quotas = quotas
         self._retriever = retriever
         self._answerer = answerer
         self._asker = asker
         self._analyzer = analyzer
 
-    async def search(self, principal: Principal, wish: SearchWish) -> Found:
-        """Never refuses for lack of evidence. Raises Denied, NotFound, Invalid, Unavailable."""
+    async def understand(self, wish: SearchWish) -> Question:
+        """For searches of the same question in several tenants. Raises Invalid, Unavailable."""
+        return await self._asker.understand(_judged(wish)[0])
+
+    async def search(self, principal: Principal, wish: SearchWish, *, question: Question | None = None) -> Found:
+        """Never refuses for lack of evidence; `question` is the wish's query, if it was understood before.
+
+        Raises Denied, NotFound, Invalid, Unavailable.
+        """
         started = time.perf_counter()
         query, filters, limit = _judged(wish)
         leave = await authorize(self._database, principal, Permission.SEARCH, _wish(wish), tenant_names=wish.tenants)
-        question = await self._asker.understand(query)
+        question = question or await self._asker.understand(query)
         retrieved = await self._retrieve(leave, question, limit=max(limit, _BASIS), filters=filters, legs=wish.legs)
         hits = assess(self._analyzer, question, retrieved).passages[:limit]
         return Found(hits, (time.perf_counter() - started) * 1000, retrieved.dropped, retrieved.alarms)
@@ -111,26 +133,37 @@ class Asking:
         leave = await authorize(self._database, principal, Permission.ASK, _wish(wish))
         if principal.user is None:
             raise Denied("Chats belong to somebody: use a key of the tenant.", code="user_required")
-        async with self._database.transaction(leave.scope.grants[0]) as tx:
-            begun = await chats.begin(tx, wish.chat)
-        asked = Asked(UserId(principal.user), message, begun, wish.chat, wish.bot, wish.end_user)
-        return Allowed(leave, asked)
+        if wish.chat is not None:
+            async with self._database.transaction(leave.scope.grants[0]) as tx:
+                await chats.demand(tx, wish.chat)
+        return Allowed(leave, Asked(UserId(principal.user), message, wish.chat, wish.bot, wish.end_user))
 
     async def chat(self, allowed: Allowed, *, memo: Memo[Remembered] | None = None) -> AsyncGenerator[Event]:
         """Evidence, then the answer piece by piece, then the whole, remembered; no transaction is open meanwhile.
 
-        With a memo the answer is kept for a repetition of the request. Raises Unavailable, Replayed, Invalid.
+        What the answer may need of the tenant's quota is reserved first, and given back when none is remembered. With a
+        memo the answer is kept for a repetition of the request. Raises Unavailable, Replayed, Invalid, Throttled
+        `quota_exceeded`.
         """
-        if memo is not None:
-            memo = _under(allowed.leave, memo)
-            async with self._database.transaction(allowed.leave.scope.grants[0]) as tx:
-                await idempotency.begin(tx, memo)
+        memo = None if memo is None else _under(allowed.leave, memo)
+        async with (
+            idempotency.held(self._database, allowed.leave.scope.grants[0], memo),
+            self._reserving(allowed) as reserved,
+            aclosing(self._answered(allowed, reserved, memo)) as events,
+        ):
+            async for event in events:
+                yield event
+
+    async def _answered(
+        self, allowed: Allowed, reserved: Reserved, memo: Memo[Remembered] | None
+    ) -> AsyncGenerator[Event]:
         question = await self._asker.understand(allowed.asked.question)
         retrieved = await self._retrieve(allowed.leave, question, limit=_DEPTH, filters={})
         assessment = assess(self._analyzer, question, retrieved)
         verdict = judge(assessment)
         best = max((passage.confidence for passage in assessment.passages), default=0.0)
-        yield Evidence(verdict.evidence or verdict.nearest, best, is_enough=bool(verdict.evidence))
+        passages, warnings = verdict.evidence or verdict.nearest, reserved.hold.warnings
+        yield Evidence(passages, best, is_enough=bool(verdict.evidence), warnings=warnings)
         writing = self._answerer.answer(allowed.asked.question, allowed.leave.instructions, verdict)
         async with aclosing(writing) as steps:
             async for step in steps:
@@ -138,13 +171,29 @@ class Asking:
                     case Delta():
                         yield step
                     case Finished(answer):
-                        yield Done(await self._remember(allowed, answer, memo))
+                        yield Done(await self._remember(allowed, reserved, answer, memo))
 
-    async def _remember(self, allowed: Allowed, answer: Answer, memo: Memo[Remembered] | None) -> Remembered:
+    async def _remember(
+        self, allowed: Allowed, reserved: Reserved, answer: Answer, memo: Memo[Remembered] | None
+    ) -> Remembered:
         async with self._database.transaction(allowed.leave.scope.grants[0]) as tx:
-            remembered = await chats.remember(tx, allowed.asked, answer)
+            remembered = await chats.remember(tx, allowed.asked, answer, begun=reserved.at)
             await idempotency.keep(tx, memo, remembered)
+            await quotas.settle(tx, reserved.hold, answer.usage, bot=allowed.asked.bot, defaults=self._quotas)
         return remembered
+
+    @asynccontextmanager
+    async def _reserving(self, allowed: Allowed) -> AsyncIterator[Reserved]:
+        grant = allowed.leave.scope.grants[0]
+        async with self._database.transaction(grant) as tx:
+            reserved = await quotas.reserve(tx, _QUESTION, self._quotas)
+        try:
+            yield reserved
+        except BaseException:
+            if reserved.hold.id is not None:
+                async with self._database.transaction(grant) as tx:
+                    await quotas.release(tx, reserved.hold)
+            raise
 
     async def _retrieve(
         self, leave: Leave, question: Question, *, limit: int, filters: Filters, legs: frozenset[Leg] = BOTH

@@ -1,6 +1,5 @@
 """Retrieval: both legs, fused; then the last word is the database's, which loads text by id and scope together."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -14,11 +13,11 @@ from carrel.ask.question import Question
 from carrel.domain.access import ReadScope, TenantGrant
 from carrel.domain.answers import Filters, Hit, Passage, Versions
 from carrel.domain.ids import ChunkId, GenerationId
-from carrel.ports.lexical import LexicalIndexes, Matches, WeighedTerm
-from carrel.ports.vectors import VectorIndexes
+from carrel.ports.lexical import LexicalIndexes, Matches, TenantWords, WeighedTerm
+from carrel.ports.vectors import TenantVectors, VectorIndexes
 from carrel.store import chunks, erasure
 from carrel.store.chunks import Loaded, Wanted
-from carrel.store.transaction import Database
+from carrel.store.transaction import Database, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -82,86 +81,88 @@ class Retriever:
         (grant,) = scope.grants
         if not grant.sources:
             return Retrieved((), (), 0.0)
-        need = replace(need, versions=await self._fitting(grant, need))
+        async with self._database.transaction(grant) as tx:
+            return await _Search(tx, grant, self._vectors.of(grant, tx), self._words.of(grant, tx)).run(need)
+
+
+class _Search:
+    """One retrieval in one transaction: each statement sees what is committed by then.
+
+    The legs take turns. At once they would need a connection each, and two more transactions cost more processor time
+    than a leg takes.
+    """
+
+    def __init__(self, tx: Transaction, grant: TenantGrant, vectors: TenantVectors, words: TenantWords) -> None:
+        self._tx = tx
+        self._grant = grant
+        self._sources = grant.sources or frozenset()
+        self._vectors = vectors
+        self._words = words
+
+    async def run(self, need: Need) -> Retrieved:
+        need = replace(need, versions=await self._fitting(need))
         depth = max(_LEAST_DEPTH, 2 * need.limit)
-        last = await self._pass(grant, need, depth)
+        last = await self._pass(need, depth)
         for look in range(1, _PASSES):
             if not _wants_more(last, need.limit, look):
                 break
             depth = depth if _is_full(last, need.limit) else min(depth * 4, _MOST_DEPTH)
-            last = await self._pass(grant, need, depth)
-        return _retrieved(last, need.limit, alarms=await self._alarms(grant, last.loaded.unknown))
+            last = await self._pass(need, depth)
+        return _retrieved(last, need.limit, alarms=await self._alarms(last.loaded.unknown))
 
-    async def _fitting(self, grant: TenantGrant, need: Need) -> Versions:
+    async def _fitting(self, need: Need) -> Versions:
         """A filter that few documents fit must not leave the limit unfilled, so it holds before the ranking."""
         if not need.filters:
             return None
-        async with self._database.transaction(grant) as tx:
-            return await chunks.fitting(tx, grant.sources or frozenset(), need.filters)
+        return await chunks.fitting(self._tx, self._sources, need.filters)
 
-    async def _pass(self, grant: TenantGrant, need: Need, depth: int) -> _Pass:
-        dense, matches = await self._legs(grant, need, depth)
+    async def _pass(self, need: Need, depth: int) -> _Pass:
+        dense, matches = await self._nearest(need, depth), await self._matching(need, depth)
         exhausted = len(dense) < depth and len(matches.hits) < depth
         fused = fuse(
             _believable(dense[:depth], -1.0, 1.0),
             _believable(matches.hits[:depth], 0.0, matches.highest),
             dense_share=DENSE_SHARE_OF_A_NAME if need.question.names_something else DENSE_SHARE,
         )
-        loaded = await self._load_enough(grant, need, fused)
+        loaded = await self._load_enough(need, fused)
         return _Pass(_distinct(fused, loaded), loaded, matches, exhausted or depth >= _MOST_DEPTH)
 
-    async def _alarms(self, grant: TenantGrant, unknown: frozenset[ChunkId]) -> int:
+    async def _alarms(self, unknown: frozenset[ChunkId]) -> int:
         """What an index still claims on the last look and the grant does not show is foreign or invented.
 
         Unless it may have been this tenant's own until a moment ago: text goes first, and its entries when the purge
         is done.
         """
-        if not unknown:
+        if not unknown or len(unknown) <= await erasure.chunks_to_purge(self._tx):
             return 0
-        async with self._database.transaction(grant) as tx:
-            purged_later = await erasure.chunks_to_purge(tx)
-        if len(unknown) <= purged_later:
-            return 0
-        log.error("index.unknown_ids", tenant=str(grant.tenant), count=len(unknown))
+        log.error("index.unknown_ids", tenant=str(self._grant.tenant), count=len(unknown))
         return len(unknown)
 
-    async def _legs(self, grant: TenantGrant, need: Need, depth: int) -> tuple[Sequence[Hit], Matches]:
-        try:
-            async with asyncio.TaskGroup() as group:
-                dense = group.create_task(self._nearest(grant, need, depth))
-                words = group.create_task(self._matching(grant, need, depth))
-        except BaseExceptionGroup as several:
-            raise several.exceptions[0] from None
-        return dense.result(), words.result()
-
-    async def _nearest(self, grant: TenantGrant, need: Need, depth: int) -> Sequence[Hit]:
+    async def _nearest(self, need: Need, depth: int) -> Sequence[Hit]:
         if Leg.DENSE not in need.legs:
             return ()
-        sources = grant.sources or frozenset()
-        return await self._vectors.of(grant).nearest(
-            need.question.vector, sources=sources, limit=depth, versions=need.versions
+        return await self._vectors.nearest(
+            need.question.vector, sources=self._sources, limit=depth, versions=need.versions
         )
 
-    async def _matching(self, grant: TenantGrant, need: Need, depth: int) -> Matches:
+    async def _matching(self, need: Need, depth: int) -> Matches:
         if Leg.LEXICAL not in need.legs:
             return Matches([], (), 0.0)
-        sources = grant.sources or frozenset()
-        return await self._words.of(grant).matching(
-            need.question.terms, sources=sources, limit=depth, versions=need.versions
+        return await self._words.matching(
+            need.question.terms, sources=self._sources, limit=depth, versions=need.versions
         )
 
-    async def _load_enough(self, grant: TenantGrant, need: Need, fused: Sequence[Fused]) -> Loaded:
+    async def _load_enough(self, need: Need, fused: Sequence[Fused]) -> Loaded:
         """Mostly the best few are enough. If not, all are loaded anew: one statement sees one state of a document."""
         ids = [found.chunk for found in fused]
         few = 2 * need.limit + _SPARE
-        loaded = await self._load(grant, need, ids[:few])
+        loaded = await self._load(need, ids[:few])
         if len(ids) > few and len(_distinct(fused, loaded)) < need.limit:
-            return await self._load(grant, need, ids)
+            return await self._load(need, ids)
         return loaded
 
-    async def _load(self, grant: TenantGrant, need: Need, ids: Sequence[ChunkId]) -> Loaded:
-        async with self._database.transaction(grant) as tx:
-            return await chunks.load(tx, Wanted(ids, grant.sources or frozenset(), need.generation, need.filters))
+    async def _load(self, need: Need, ids: Sequence[ChunkId]) -> Loaded:
+        return await chunks.load(self._tx, Wanted(ids, self._sources, need.generation, need.filters))
 
 
 def _believable(hits: Sequence[Hit], least: float, most: float) -> list[Hit]:

@@ -9,18 +9,25 @@ import typer
 
 from carrel.cli import (
     ask,
+    audit,
     bots,
+    credentials,
     demonstrate,
     doctor,
     evaluate,
     formats,
+    groups,
     ingest,
     keys,
+    members,
     migrate,
     models,
+    quotas,
+    rotation,
     serve,
     sources,
     tenants,
+    users,
 )
 from carrel.cli.terminal import INTERRUPTED, REFUSED, USAGE, say_json, say_refusal
 from carrel.domain.errors import Refusal
@@ -34,7 +41,21 @@ app = typer.Typer(
 )
 for part in (serve, migrate, demonstrate, ingest, ask, evaluate, doctor, formats):
     app.add_typer(part.app)
-for name, family in (("tenants", tenants), ("keys", keys), ("sources", sources), ("bots", bots), ("models", models)):
+app.add_typer(quotas.usage_app)
+for name, family in (
+    ("tenants", tenants),
+    ("keys", keys),
+    ("members", members),
+    ("groups", groups),
+    ("users", users),
+    ("credentials", credentials),
+    ("sources", sources),
+    ("bots", bots),
+    ("models", models),
+    ("audit", audit),
+    ("quotas", quotas),
+    ("secrets", rotation),
+):
     app.add_typer(family.app, name=name)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from carrel.cli import find, shapes
-from carrel.cli.options import Bot, Json, Sources, Tenant
+from carrel.cli.options import Bot, Json, Sources, Tenant, Tenants
 from carrel.cli.rooms import in_application
 from carrel.cli.terminal import REFUSED, say
 from carrel.domain.access import Principal
@@ -13,6 +13,7 @@ from carrel.domain.answers import AnswerStatus, Remembered
 from carrel.domain.ids import BotId, SourceId
 
 if TYPE_CHECKING:
+    from carrel.ask.across import FoundAcross
     from carrel.ask.pipeline import Found
     from carrel.wiring import Application
 
@@ -23,13 +24,13 @@ app = typer.Typer()
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     *,
-    tenant: Tenant,
+    tenant: Tenants,
     bot: Bot = None,
     source: Sources = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="The most passages to show.")] = 10,
     as_json: Json = False,
 ) -> None:
-    """Show the passages that lie nearest. Finding none is no failure: exit 0."""
+    """Show the passages that lie nearest, of one organisation or of several. Finding none is no failure: exit 0."""
     from carrel.cli.passages import readable_hits
 
     found = in_application(lambda carrel: _search(carrel, tenant, query, names=(bot, source), limit=limit))
@@ -61,10 +62,17 @@ def ask(
 Names = tuple[str | None, list[str] | None]
 
 
-async def _search(carrel: "Application", tenant: str, query: str, *, names: Names, limit: int) -> "Found":
+async def _search(
+    carrel: "Application", tenants: list[str], query: str, *, names: Names, limit: int
+) -> "Found | FoundAcross":
     from carrel.ask.pipeline import SearchWish
 
-    who = await find.member(carrel, tenant)
+    members = {who.tenant: who for who in [await find.member(carrel, tenant) for tenant in tenants]}
+    if len(members) > 1:
+        if any(names):
+            raise typer.BadParameter("A bot and sources are of one organisation: name that one alone.")
+        return await carrel.across.search_each(list(members.values()), SearchWish(query, limit=limit))
+    (who,) = members.values()
     bot, sources = await _scope(carrel, who, names)
     return await carrel.asking.search(who, SearchWish(query, bot=bot, sources=sources, limit=limit))
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from carrel.cli.terminal import Absent
 from carrel.domain.access import Principal, console
 from carrel.domain.errors import NotFound
-from carrel.domain.ids import BotId, SourceId
+from carrel.domain.ids import BotId, CredentialId, SourceId, TenantId
 from carrel.domain.library import Bot, Source, Tenant
+from carrel.domain.providers import ProviderCredential
 
 if TYPE_CHECKING:
+    from carrel.tenancy.life import TenantReceipt
     from carrel.wiring import Office
 
 
@@ -20,6 +22,14 @@ async def tenant(office: "Office", name: str) -> Tenant:
         return await office.tenants.find(console(None), name)
     except NotFound as error:
         raise Absent(f"There is no tenant {name!r}; `carrel tenants list` shows them.") from error
+
+
+async def receipt(office: "Office", name: str) -> "TenantReceipt":
+    """Of a tenant that was deleted, by its id: it has no other name any more. Raises Absent."""
+    try:
+        return await office.life.receipt(console(None), TenantId(uuid.UUID(name)))
+    except (ValueError, NotFound) as error:
+        raise Absent(f"No tenant of the id {name!r} was deleted here.") from error
 
 
 async def member(office: "Office", name: str) -> Principal:
@@ -47,6 +57,17 @@ async def bot(office: "Office", principal: Principal, name: str) -> Bot:
         return await office.bots.get(principal, BotId(uuid.UUID(name)))
     except (ValueError, NotFound) as error:
         raise Absent(f"There is no bot {name!r}; `carrel bots list` shows them.") from error
+
+
+async def credential(office: "Office", principal: Principal, name: str) -> ProviderCredential:
+    """By name, or else by id. Raises Absent."""
+    found = await office.credentials.named(principal, name)
+    if found is not None:
+        return found
+    try:
+        return await office.credentials.get(principal, CredentialId(uuid.UUID(name)))
+    except (ValueError, NotFound) as error:
+        raise Absent(f"There is no credential {name!r}; `carrel credentials list` shows them.") from error
 
 
 async def sources(office: "Office", principal: Principal, names: Sequence[str] | None) -> frozenset[SourceId] | None:

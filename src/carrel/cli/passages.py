@@ -11,17 +11,19 @@ from carrel.cli.terminal import plain
 from carrel.domain.answers import Answer, AnswerStatus, Citation, Passage
 
 if TYPE_CHECKING:
+    from carrel.ask.across import FoundAcross
     from carrel.ask.pipeline import Found
 
 _EXCERPT: Final = 400
 _INDENT: Final = (0, 0, 0, 4)
 
 
-def readable_hits(found: "Found") -> RenderableType:
-    """Numbered passages: where each stands, how good it is, and how it begins."""
+def readable_hits(found: "Found | FoundAcross") -> RenderableType:
+    """Numbered passages: where each stands, how good it is, and how it begins; and which tenants did not answer."""
+    missed = [Text(f"Not searched: {one.tenant} ({one.code})", style="bold") for one in getattr(found, "partial", ())]
     if not found.hits:
-        return Text("Nothing was found.")
-    parts = [_hit(number, passage) for number, passage in enumerate(found.hits, 1)]
+        return Group(Text("Nothing was found."), *missed)
+    parts = [*(_hit(number, passage) for number, passage in enumerate(found.hits, 1)), *missed]
     return Group(*parts, Text(f"{len(found.hits)} passages in {found.took_ms:.0f} ms", style="dim"))
 
 

@@ -22,9 +22,11 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on
 
 @app.command(epilog="Example: carrel serve --port 8080")
 def serve(
+    *,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Also work the queue.")] = True,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="API processes that share the port.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Serve the HTTP API and work the queue until SIGTERM or Ctrl-C; then finish what is in hand, and exit 0.
@@ -32,7 +34,7 @@ def serve(
     The first start makes the database and an operator key, which is shown once on stderr.
     With --json the URL and the pid are printed once requests are answered.
     """
-    become_supervisor(host, port, worker=worker, tell=as_json)
+    become_supervisor(host, port, worker=worker, processes=processes, tell=as_json)
 
 
 @app.command(epilog="Example: carrel work     (beside `carrel serve --no-worker`, on as many machines as you like)")
@@ -47,6 +49,7 @@ def become_supervisor(
     port: int,
     *,
     worker: bool = True,
+    processes: int = 1,
     tell: bool = False,
     guest: tuple[str, ...] = (),
     stay: bool = True,
@@ -61,6 +64,7 @@ def become_supervisor(
         listener=listener.fileno(),
         url=url,
         worker=worker,
+        processes=processes,
         guest=tuple(word.replace("{url}", url) for word in guest),
         stay=stay,
         tell=tell,

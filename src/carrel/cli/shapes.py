@@ -4,10 +4,18 @@ from typing import TYPE_CHECKING
 
 from carrel.domain.answers import Citation, Passage, Remembered
 from carrel.domain.library import Bot, Document, Source, Tenant
+from carrel.domain.providers import ProviderCredential
 
 if TYPE_CHECKING:
+    from carrel.ask.across import FoundAcross
     from carrel.ask.pipeline import Found
+    from carrel.operate.audit import Line, Verdict
+    from carrel.tenancy.accounts import User
+    from carrel.tenancy.groups import GroupGrant
+    from carrel.tenancy.imports import Imported
+    from carrel.tenancy.invitations import Invitation
     from carrel.tenancy.keys import KeyRow
+    from carrel.tenancy.members import Member
 
 Shape = dict[str, object]
 
@@ -37,6 +45,38 @@ def key(row: "KeyRow") -> Shape:
     }
 
 
+def user(found: "User") -> Shape:
+    return {
+        "id": found.id,
+        "email": found.email,
+        "name": found.name,
+        "status": found.status,
+        "created_at": found.created_at,
+    }
+
+
+def membership(found: "Member") -> Shape:
+    return {
+        "id": found.user,
+        "email": found.email,
+        "name": found.name,
+        "role": found.role,
+        "status": found.status,
+        "joined_at": found.joined_at,
+    }
+
+
+def invitation(made: "Invitation") -> Shape:
+    return {
+        "id": made.id,
+        "email": made.email,
+        "role": made.role,
+        "status": made.status,
+        "expires_at": made.expires_at,
+        "created_at": made.created_at,
+    }
+
+
 def source(found: Source) -> Shape:
     return {
         "id": found.id,
@@ -56,7 +96,49 @@ def bot(found: Bot) -> Shape:
         "source_ids": sorted(found.sources),
         "instructions": found.instructions,
         "model": found.model,
+        "credential_id": found.credential,
         "created_at": found.created_at,
+    }
+
+
+def credential(kept: ProviderCredential) -> Shape:
+    return {
+        "id": kept.id,
+        "name": kept.name,
+        "provider": kept.provider,
+        "base_url": kept.base_url,
+        "last_four": kept.last_four,
+        "created_at": kept.created_at,
+        "rotated_at": kept.rotated_at,
+    }
+
+
+def event(line: "Line") -> Shape:
+    told = line.event
+    return {
+        "id": told.id,
+        "created_at": told.created_at,
+        "actor_id": told.actor,
+        "credential_id": told.credential,
+        "action": told.action,
+        "object_id": told.object,
+        "result": told.result,
+        "request_id": told.request,
+        "facts": dict(told.facts),
+        "sealed": line.sealed,
+    }
+
+
+def verdict(slug: str, found: "Verdict") -> Shape:
+    broken = found.first_break
+    return {
+        "tenant": slug,
+        "seals": found.seals,
+        "head": found.head.hex(),
+        "holds": broken is None,
+        "break": None
+        if broken is None
+        else {"position": broken.position, "fault": broken.fault, "event_id": broken.event},
     }
 
 
@@ -82,8 +164,24 @@ def hit(passage: Passage) -> Shape:
     }
 
 
-def hits(found: "Found") -> Shape:
-    return {"hits": [hit(passage) for passage in found.hits], "took_ms": round(found.took_ms, 1)}
+def hits(found: "Found | FoundAcross") -> Shape:
+    missed = getattr(found, "partial", ())
+    return {
+        "hits": [hit(passage) for passage in found.hits],
+        "took_ms": round(found.took_ms, 1),
+        "partial": [{"tenant_id": one.tenant, "code": one.code} for one in missed],
+    }
+
+
+def group_grant(made: "GroupGrant") -> Shape:
+    return {
+        "id": made.id,
+        "issuer": made.issuer,
+        "group": made.group,
+        "tenant_id": made.tenant,
+        "role": made.role.value,
+        "created_at": made.created_at,
+    }
 
 
 def answer(remembered: Remembered) -> Shape:
@@ -101,6 +199,20 @@ def answer(remembered: Remembered) -> Shape:
             "output_tokens": given.usage.output_tokens,
             "model": given.usage.model,
         },
+    }
+
+
+def imported(done: "Imported") -> Shape:
+    return {
+        "tenant": tenant(done.tenant),
+        "sources": done.sources,
+        "bots": done.bots,
+        "documents": done.documents,
+        "rejected": [{"key": left.key, "code": left.code} for left in done.rejected],
+        "chats": done.chats,
+        "messages": done.messages,
+        "citations": {"kept": done.citations, "lost": done.citations_lost},
+        "members": {"joined": done.joined, "absent": done.absent},
     }
 
 

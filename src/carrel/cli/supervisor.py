@@ -1,7 +1,8 @@
 """The light process above the API and the worker: starts them, starts them again, stops them in order.
 
 `carrel serve` becomes this process by exec, so it imports next to nothing: it idles at a tenth of its children's size.
-The port is bound before and handed to each API process in turn, so a request that comes between two of them waits.
+The port is bound before and handed to every API process. Whichever is free takes the next connection, and a request
+that comes while none lives waits.
 """
 
 import contextlib
@@ -29,7 +30,10 @@ _KNOCK: Final = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: cl
 
 
 class Plan:
-    """What to run. `guest` is a module with arguments that runs once when the API answers; `stay`: then serve on."""
+    """What to run, with so many API `processes`.
+
+    `guest` is a module with arguments that runs once when the API answers; `stay`: then serve on.
+    """
 
     def __init__(
         self,
@@ -37,11 +41,12 @@ class Plan:
         listener: int,
         url: str,
         worker: bool,
+        processes: int = 1,
         guest: tuple[str, ...] = (),
         stay: bool = True,
         tell: bool = False,
     ) -> None:
-        self.listener, self.url, self.worker = listener, url, worker
+        self.listener, self.url, self.worker, self.processes = listener, url, worker, processes
         self.guest, self.stay, self.tell = tuple(guest), stay, tell
 
     def text(self) -> str:
@@ -88,7 +93,7 @@ class Supervisor:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._listener = socket.socket(fileno=plan.listener)
-        self._api = Child("The API", self._launch_api)
+        self._apis = [Child("An API process", self._launch_api) for _ in range(plan.processes)]
         self._worker = Child("The worker", lambda: children.start("carrel.worker", niceness=_NICENESS))
         self._guest = Child("The guest", lambda: children.start(*plan.guest, stdout=None))
         self._knock: socket.socket | None = None
@@ -104,7 +109,7 @@ class Supervisor:
             self._stop()
 
     def _serve(self) -> int:
-        self._api.start()
+        self._apis[0].start()  # alone: it brings the database up, and on the first run says the operator's key
         self._knock = self._knocked()
         while not self._asked:
             self._sleep(_LOOK)
@@ -116,16 +121,16 @@ class Supervisor:
 
     def _tend(self) -> int | None:
         """Bring back what died. An exit code when there is nothing to go on with."""
-        if (code := self._api.ended()) is not None:
+        for child in (*self._apis, self._worker):
+            if (code := child.ended()) is None:
+                continue
             if not self._ready:  # it has said why
                 return max(code, 1)
-            _note(f"The API ended ({_how(code)}) and is started again.")
-        if (code := self._worker.ended()) is not None:
-            _note(f"The worker ended ({_how(code)}) and is started again.")
+            _note(f"{child.name} ended ({_how(code)}) and is started again.")
         if (code := self._guest.ended()) is not None and not self._plan.stay:
             return code if code >= 0 else 1
-        self._api.start_if_due()
-        self._worker.start_if_due()
+        for child in (*self._apis, self._worker):
+            child.start_if_due()
         return None
 
     def _listen_at_the_door(self) -> None:
@@ -143,6 +148,8 @@ class Supervisor:
         if self._plan.tell:
             sys.stdout.write(json.dumps({"url": self._plan.url, "pid": os.getpid()}) + "\n")
             sys.stdout.flush()
+        for api in self._apis[1:]:
+            api.start()
         if self._plan.worker:
             self._worker.start()
         if self._plan.guest:
@@ -183,7 +190,7 @@ class Supervisor:
 
         No new request from then on, and those that run are finished, unless we are asked twice.
         """
-        everybody = (self._guest, self._api, self._worker)
+        everybody = (self._guest, *self._apis, self._worker)
         for child in (self._guest, self._worker):
             child.signal(signal.SIGTERM)
         began, before, closed = time.monotonic(), self._asked, False
@@ -194,7 +201,8 @@ class Supervisor:
             if not closed and (hurry or not self._worker.lives or time.monotonic() > began + _AHEAD):
                 closed = True
                 self._listener.close()
-                self._api.signal(signal.SIGTERM)
+                for api in self._apis:
+                    api.signal(signal.SIGTERM)
             if hurry or time.monotonic() > began + _FAREWELL:
                 for child in everybody:
                     child.signal(signal.SIGKILL)

@@ -6,14 +6,14 @@ one tenant), `read_scope` narrows that grant to named sources (the right to text
 
 import uuid
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Never, SupportsIndex, final
 
-from carrel.domain.errors import Conflict, Denied
+from carrel.domain.errors import Conflict, Denied, NotFound
 from carrel.domain.ids import BotId, SourceId, TenantId, UserId
-from carrel.domain.rights import RIGHTS, Permission, Role, Scope
+from carrel.domain.rights import RIGHTS, Permission, Role, Scope, scopes_of
 
 _SEAL: Final = object()
 _ONLY_HERE: Final = "Grants and scopes are made in carrel.domain.access only."
@@ -161,6 +161,27 @@ def require(principal: Principal, permission: Permission) -> None:
     raise Denied(f"This key lacks the scope {named}.", code="scope_missing")
 
 
+def require_somewhere(principal: Principal, permission: Permission) -> None:
+    """As `require`, for what names its tenants itself: a person who has not chosen one needs the right in any of them.
+
+    It opens nothing: `enter` still asks for one tenant. Raises what `require` raises.
+    """
+    somewhere = any(role in RIGHTS[permission].roles for role in principal.roles.values())
+    if not (principal.is_person and principal.tenant is None and somewhere):
+        require(principal, permission)
+
+
+def as_member(principal: Principal, tenant: TenantId) -> Principal:
+    """The same person, having chosen one of the tenants in which they have a role. Raises NotFound for any other.
+
+    Whoever has chosen already, and a key, stays where they are.
+    """
+    role = principal.roles.get(tenant)
+    if role is None or not principal.is_person or principal.tenant not in (None, tenant):
+        raise NotFound
+    return replace(principal, tenant=tenant, scopes=scopes_of(role))
+
+
 def _refuse_person(principal: Principal, permission: Permission) -> Never:
     if principal.tenant is None and principal.roles:
         raise Conflict("Choose one organisation: ask for a token of it.", code="tenant_ambiguous")
@@ -194,6 +215,17 @@ def operate(principal: Principal) -> PlatformGrant:
     """The grant for the platform's own rows. Raises Denied."""
     require(principal, Permission.PLATFORM)
     return PlatformGrant(principal.credential, _SEAL)
+
+
+def govern(principal: Principal, permission: Permission, tenant: TenantId) -> TenantGrant:
+    """The grant for the fate of one tenant as a whole, for operators too; it reads no source of it.
+
+    Raises Denied; NotFound when a person names another tenant than the one that the credential names.
+    """
+    require(principal, permission)
+    if not principal.is_operator and principal.tenant != tenant:
+        raise NotFound
+    return TenantGrant(tenant, principal.user, frozenset(), None, principal.credential, _SEAL)
 
 
 def read_scope(grant: TenantGrant, sources: Collection[SourceId]) -> ReadScope:

@@ -74,8 +74,14 @@ class Conflict(Refusal):
 
 
 class Throttled(Refusal):
+    """`wait` is in how many seconds another try makes sense."""
+
     default_code = "rate_limited"
     retryable = True
+
+    def __init__(self, detail: str, *, code: str | None = None, wait: float = 10.0) -> None:
+        super().__init__(detail, code=code)
+        self.wait = wait
 
 
 class Unavailable(Refusal):

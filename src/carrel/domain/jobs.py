@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from carrel.domain.ids import JobId, TenantId, UserId
@@ -13,6 +14,12 @@ class JobKind(StrEnum):
     PURGE = "purge"
     WEIGH = "weigh"
     RESHAPE = "reshape"
+    FAREWELL = "farewell"
+    DESTROY = "destroy"
+
+
+# What waits until its tenant is active; the others forget, and forgetting waits for nobody.
+FOR_ACTIVE_TENANTS: Final = frozenset({JobKind.INGEST, JobKind.WEIGH, JobKind.RESHAPE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from carrel.domain.ids import BotId, DocumentId, GenerationId, SourceId, TenantId, UserId, VersionId
+from carrel.domain.ids import BotId, CredentialId, DocumentId, GenerationId, SourceId, TenantId, UserId, VersionId
 
 AttributeValue = str | int | float | bool
 Attributes = Mapping[str, AttributeValue]
@@ -57,6 +57,14 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
 
 
+class TenantStatus(StrEnum):
+    """active <-> suspended; either -> deleting, from which there is no way back."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    DELETING = "deleting"
+
+
 @dataclass(frozen=True, slots=True)
 class Tenant:
     id: TenantId
@@ -100,6 +108,7 @@ class Bot:
     instructions: str
     model: str | None
     retrieval: Mapping[str, AttributeValue]
+    credential: CredentialId | None
     sources: frozenset[SourceId]
     created_at: datetime
 

@@ -75,6 +75,12 @@ RIGHTS: Final[Mapping[Permission, Right]] = {
 }
 
 
+def is_above(role: Role, other: Role) -> bool:
+    """Whether the first is the mightier one."""
+    order = list(Role)
+    return order.index(role) < order.index(other)
+
+
 def scopes_of(role: Role) -> frozenset[Scope]:
     """The scopes that a person of this role can give to a key: those whose every permission the person holds."""
     return frozenset(

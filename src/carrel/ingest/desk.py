@@ -10,14 +10,14 @@ import structlog
 from carrel.domain.access import for_machine
 from carrel.domain.errors import Refusal
 from carrel.domain.ids import TenantId
-from carrel.domain.jobs import MOST_ATTEMPTS, Claim, JobKind, delay_before
+from carrel.domain.jobs import FOR_ACTIVE_TENANTS, MOST_ATTEMPTS, Claim, JobKind, delay_before
 from carrel.domain.library import Failure, Stage
 from carrel.ingest.pipeline import Work
 from carrel.store import jobs, versions
 from carrel.store.jobs import Backlog, LeaseLost
-from carrel.store.transaction import Database
+from carrel.store.transaction import Database, Transaction
 
-__all__ = ["Backlog", "Desk", "LeaseLost", "WorkerCrashed"]
+__all__ = ["Backlog", "Desk", "LeaseLost", "RequesterSuspended", "TenantWaits", "WorkerCrashed"]
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +26,18 @@ class WorkerCrashed(Refusal):
     """The worker died while it had the document, again and again."""
 
     default_code = "worker_crashed"
+
+
+class RequesterSuspended(Refusal):
+    """Whoever brought the document, or asked to try it again, is no active member any more."""
+
+    default_code = "requester_suspended"
+
+
+class TenantWaits(Refusal):
+    """The tenant is not active: its work waits in the queue until it is."""
+
+    default_code = "tenant_waits"
 
 
 class Desk:
@@ -56,8 +68,12 @@ class Desk:
             return await jobs.backlog(tx)
 
     async def beat(self, work: Work, *, lease: float) -> None:
-        """The job is alive, and this is the stage that it is in. Raises LeaseLost, Unavailable."""
+        """The job is alive, and this is the stage that it is in.
+
+        Raises LeaseLost, Unavailable, and what `begin` raises when somebody was suspended meanwhile.
+        """
         async with self._database.transaction(work.grant) as tx:
+            await _demand_standing(tx, work)
             await jobs.extend(tx, work.claim, lease=lease)
             if work.claim.kind is JobKind.INGEST and work.stage is not Stage.QUEUED:
                 await versions.enter_stage(tx, work.claim, work.stage)
@@ -65,18 +81,22 @@ class Desk:
     async def begin(self, work: Work) -> None:
         """An attempt counts when it begins, so one that kills its worker counts too.
 
-        Raises WorkerCrashed when there were enough of them, LeaseLost, Unavailable.
+        Raises WorkerCrashed when there were enough of them, RequesterSuspended, TenantWaits, LeaseLost, Unavailable.
         """
         ingests = work.claim.kind is JobKind.INGEST
         if ingests and work.claim.attempts > MOST_ATTEMPTS:
             raise WorkerCrashed(f"The worker died with this document at the last of {MOST_ATTEMPTS} attempts.")
         async with self._database.transaction(work.grant) as tx:
+            await _demand_standing(tx, work)
             await jobs.begin(tx, work.claim)
             if ingests:
                 await versions.enter_stage(tx, work.claim, Stage.PARSE)
 
     async def settle(self, work: Work, refusal: Refusal) -> None:
         """Again later if the refusal says so, else a dead letter. Raises LeaseLost, Unavailable."""
+        if isinstance(refusal, TenantWaits):
+            await self._put_back(work)
+            return
         again = work.claim.kind is not JobKind.INGEST or (refusal.retryable and work.claim.attempts < MOST_ATTEMPTS)
         await (self._postpone if again else self._bury)(work, refusal)
         log.warning(
@@ -88,6 +108,14 @@ class Desk:
             attempt=work.claim.attempts,
             again=again,
         )
+
+    async def _put_back(self, work: Work) -> None:
+        async with self._database.transaction(work.grant) as tx:
+            await jobs.hold(tx, work.claim)
+            if work.claim.kind is JobKind.INGEST:
+                await versions.put_back(tx, work.claim)
+            await jobs.put_back(tx, work.claim)
+        log.info("job.put_back", kind=work.claim.kind, subject=str(work.claim.subject))
 
     async def _postpone(self, work: Work, refusal: Refusal) -> None:
         async with self._database.transaction(work.grant) as tx:
@@ -102,6 +130,17 @@ class Desk:
             begun = replace(work.claim, attempts=min(work.claim.attempts, MOST_ATTEMPTS))
             await versions.fail(tx, begun, _failure(work, refusal))
             await jobs.finish(tx, work.claim)
+
+
+async def _demand_standing(tx: Transaction, work: Work) -> None:
+    """Raises TenantWaits, RequesterSuspended."""
+    if work.claim.kind not in FOR_ACTIVE_TENANTS:
+        return
+    standing = await versions.standing(tx, work.claim.subject)
+    if not standing.tenant:
+        raise TenantWaits("The tenant is not active.")
+    if not standing.requester:
+        raise RequesterSuspended("Whoever asked for this is no active member any more: another member may retry it.")
 
 
 def _failure(work: Work, refusal: Refusal) -> Failure:

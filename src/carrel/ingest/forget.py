@@ -3,6 +3,7 @@
 import structlog
 
 from carrel.domain.access import Principal, TenantGrant, enter, enter_unlimited
+from carrel.domain.audit import Act
 from carrel.domain.errors import Unavailable
 from carrel.domain.ids import DocumentId, SourceId
 from carrel.domain.rights import Permission
@@ -10,7 +11,7 @@ from carrel.ingest.pipeline import Work
 from carrel.ports.blobs import Blobs
 from carrel.ports.lexical import LexicalIndexes
 from carrel.ports.vectors import VectorIndexes
-from carrel.store import chunks, erasure, jobs, sources
+from carrel.store import audit, chunks, erasure, jobs, sources
 from carrel.store.erasure import Receipt
 from carrel.store.transaction import Database
 
@@ -25,12 +26,14 @@ class Forgetting:
         """Raises Denied, NotFound."""
         async with self._database.transaction(enter(principal, Permission.INGEST)) as tx:
             await erasure.erase(tx, document)
+            await audit.record(tx, Act.DOCUMENT_DELETED, document)
 
     async def source(self, principal: Principal, source: SourceId) -> None:
         """The source and every document in it. Raises Denied, NotFound."""
         async with self._database.transaction(enter_unlimited(principal, Permission.CURATE), timeout=300) as tx:
             await sources.delete(tx, source)
             await erasure.erase_source(tx, source)
+            await audit.record(tx, Act.SOURCE_DELETED, source)
 
 
 class Purge:

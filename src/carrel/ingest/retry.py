@@ -1,10 +1,11 @@
 """Trying again what failed: one document, or many."""
 
 from carrel.domain.access import Principal, enter
+from carrel.domain.audit import Act
 from carrel.domain.ids import DocumentId
 from carrel.domain.library import Document
 from carrel.domain.rights import Permission
-from carrel.store import documents, sources, versions
+from carrel.store import audit, documents, sources, versions
 from carrel.store.transaction import Database
 from carrel.store.versions import Redrive
 
@@ -18,7 +19,8 @@ class Retries:
     async def one(self, principal: Principal, document: DocumentId) -> Document:
         """Raises Denied, NotFound, Conflict `not_failed`."""
         async with self._database.transaction(enter(principal, Permission.INGEST)) as tx:
-            await versions.retry(tx, document)
+            await versions.retry(tx, document, requester=principal.person)
+            await audit.record(tx, Act.DOCUMENT_RETRIED, document)
             return await documents.get(tx, document)
 
     async def many(self, principal: Principal, wish: Redrive) -> int:
@@ -26,4 +28,7 @@ class Retries:
         async with self._database.transaction(enter(principal, Permission.INGEST)) as tx:
             if wish.source is not None:
                 await sources.find(tx, wish.source)
-            return await versions.redrive(tx, wish)
+            redriven = await versions.redrive(tx, wish, requester=principal.person)
+            if redriven:
+                await audit.record(tx, Act.DOCUMENTS_REDRIVEN, wish.source, facts={"documents": redriven})
+            return redriven

@@ -1,25 +1,29 @@
 """Sweeping: bytes that no version names, left by an upload that died half-way, go after a day; so do stored answers.
 
-A tenant whose entries do not lie as they should is brought to the queue.
+Reservations that nobody settled are given back, what is kept is counted anew, and a tenant whose entries do not lie as
+they should is brought to the queue.
 """
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Final
 
 import structlog
 
 from carrel.domain.access import for_job, for_machine
+from carrel.domain.errors import NotFound
 from carrel.domain.ids import TenantId
 from carrel.domain.layout import Thresholds
 from carrel.ingest.reshape import consider
 from carrel.ports.blobs import Blobs
-from carrel.store import idempotency, tenants, versions
+from carrel.store import idempotency, life, quotas, tenants, versions
 from carrel.store.transaction import Database
 
 log = structlog.get_logger(__name__)
 
 _GRACE: Final = 86_400.0
 _BATCH: Final = 1_000
+_MEMORY: Final = 7 * 86_400.0  # seconds: a worker may have been down for a week-end
 
 
 class Sweep:
@@ -36,12 +40,26 @@ class Sweep:
     async def run(self) -> None:
         """Every tenant, each in a transaction of its own. Raises Unavailable."""
         async for tenant in self._tenants():
-            async with self._database.transaction(for_job(tenant, None)) as tx:
-                await idempotency.forget_old(tx)
-                await consider(tx, self._thresholds)
+            with suppress(NotFound):  # destroyed since it was listed
+                await self._tend(tenant)
             old = await self._blobs.older(tenant, seconds=self._grace)
             for first in range(0, len(old), _BATCH):
                 await self._forget_strays(tenant, old[first : first + _BATCH])
+        await self._follow_the_destroyed()
+
+    async def _tend(self, tenant: TenantId) -> None:
+        async with self._database.transaction(for_job(tenant, None)) as tx:
+            await consider(tx, self._thresholds)
+            await idempotency.forget_old(tx)
+            await quotas.tidy(tx)
+
+    async def _follow_the_destroyed(self) -> None:
+        """An upload that was on its way when its tenant was destroyed leaves bytes that no version will ever name."""
+        async with self._database.transaction(for_machine()) as tx:
+            gone = await life.lately_destroyed(tx, seconds=_MEMORY)
+        for tenant in gone:
+            for stray in await self._blobs.older(tenant, seconds=self._grace):
+                await self._blobs.delete(stray)
 
     async def _forget_strays(self, tenant: TenantId, blobs: list[str]) -> None:
         async with self._database.transaction(for_job(tenant, None)) as tx:

@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, TypeAlias, assert_never
 
 from carrel.domain.access import Principal, TenantGrant, enter
-from carrel.domain.errors import Invalid, Refusal, Unavailable
-from carrel.domain.ids import DocumentId, SourceId, VersionId, document_id
+from carrel.domain.audit import Act
+from carrel.domain.errors import Invalid, Refusal, Throttled, Unavailable
+from carrel.domain.ids import DocumentId, SourceId, UserId, VersionId, document_id
 from carrel.domain.keys import document_key
 from carrel.domain.library import Blob, Document, DocumentStatus, Outcome, Source
+from carrel.domain.quotas import NO_QUOTAS, NOTHING_HELD, Hold, Quotas, Resource
 from carrel.domain.rights import Permission
 from carrel.ports.blobs import Blobs
-from carrel.store import documents, erasure, idempotency, sources, versions
+from carrel.store import audit, documents, erasure, idempotency, sources, versions
+from carrel.store import quotas as counters
 from carrel.store.idempotency import Memo
+from carrel.store.quotas import Wanted
 from carrel.store.transaction import Database, Transaction
 from carrel.store.versions import Arrival, Registered
 
@@ -25,6 +30,7 @@ JudgeType = Callable[[str, str | None, bytes], str]
 MOST_BYTES: Final = 50 * 1024 * 1024
 SMALL: Final = 1024 * 1024
 _HEAD: Final = 4096
+_STEP: Final = 4 * SMALL  # bytes of room that are made at once for a sender that does not say how much will come
 _FIRST_LOOK: Final = 0.01
 _SLOWEST_LOOK: Final = 0.25
 
@@ -57,25 +63,99 @@ Brought: TypeAlias = Arrival | Held | Delivery
 
 @dataclass(frozen=True, slots=True)
 class Dock:
-    """Where a principal may deliver: one source, found under its grant."""
+    """Where a principal may deliver: one source, found under its grant. `person` is who asks, if it is a person.
+
+    `hold` is what was reserved of the tenant's quota, `room` how many bytes that is.
+    """
 
     grant: TenantGrant
     source: Source
+    person: UserId | None = None
+    hold: Hold = NOTHING_HELD
+    room: int = 0
+
+
+class _Report:
+    """One event of the audit log for a request: in the transaction of the first thing that it changes."""
+
+    def __init__(self, files: int) -> None:
+        self._files = files
+        self._told = False
+
+    async def tell(self, tx: Transaction, dock: Dock, registered: Registered) -> None:
+        if registered.version is None or self._told:
+            return
+        alone = {"document": str(registered.document)} if self._files == 1 else {}
+        await audit.record(tx, Act.DOCUMENTS_DELIVERED, dock.source.id, facts={"files": self._files, **alone})
+
+    def committed(self, registered: Registered) -> None:
+        self._told = self._told or registered.version is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What the files of one request have in common: what is staged, what is unchanged, and their event."""
+
+    waiting: list[Arrival]
+    known: Mapping[str, Delivery]
+    report: _Report
 
 
 class Uploads:
-    """`judge_type(key, declared media type, first bytes)` gives the media type or raises Unsupported."""
+    """`judge_type(key, declared media type, first bytes)` gives the media type or raises Unsupported.
 
-    def __init__(self, database: Database, blobs: Blobs, *, judge_type: JudgeType) -> None:
+    `quotas` are those of tenants that have none of their own.
+    """
+
+    def __init__(self, database: Database, blobs: Blobs, *, judge_type: JudgeType, quotas: Quotas = NO_QUOTAS) -> None:
         self._database = database
+        self._quotas = quotas
         self._blobs = blobs
         self._judge_type = judge_type
 
     async def dock(self, principal: Principal, source: SourceId) -> Dock:
-        """Before any byte is read. Raises Denied, NotFound."""
+        """Before any byte is read; what comes is judged by the quota when it is committed. Raises Denied, NotFound."""
         grant = enter(principal, Permission.INGEST)
         async with self._database.transaction(grant) as tx:
-            return Dock(grant, await sources.find(tx, source))
+            return Dock(grant, await sources.find(tx, source), principal.person)
+
+    @asynccontextmanager
+    async def docked(
+        self, principal: Principal, source: SourceId, *, expects: int | None, key: str | None = None
+    ) -> AsyncIterator[Dock]:
+        """As `dock`, with room for as many bytes as are expected; what was not needed is given back at the end.
+
+        None is for a sender that does not say: then room is made while it sends. With a key, a document that would be
+        new is refused when the quota of documents is used up. Raises Denied, NotFound, Throttled `quota_exceeded`.
+        """
+        grant, room = enter(principal, Permission.INGEST), _STEP if expects is None else expects
+        async with self._database.transaction(grant) as tx:
+            found = await sources.find(tx, source)
+            hold = (await counters.reserve(tx, Wanted(bytes=room), self._quotas)).hold
+            if key is not None and hold.is_full(Resource.DOCUMENTS):
+                await _demand_known(tx, found, key)
+        dock = Dock(grant, found, principal.person, hold, room)
+        try:
+            yield dock
+        finally:
+            if hold.id is not None:
+                async with self._database.transaction(grant) as tx:
+                    await counters.release(tx, hold)
+
+    async def counted(self, dock: Dock, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The content, with more room made when there is more of it than was expected.
+
+        Raises Throttled `quota_exceeded`.
+        """
+        room, came = dock.room, 0
+        async for piece in content:
+            came += len(piece)
+            if came > room and dock.hold.id is not None:
+                more = max(_STEP, came - room)
+                async with self._database.transaction(dock.grant) as tx:
+                    await counters.extend(tx, dock.hold, more, self._quotas)
+                room += more
+            yield piece
 
     async def deliver(
         self, dock: Dock, name: str, content: AsyncIterator[bytes], *, declared: str | None, limit: int = MOST_BYTES
@@ -119,16 +199,19 @@ class Uploads:
             await self._blobs.delete(blob.key)
             raise
 
-    async def commit(self, dock: Dock, arrival: Arrival) -> Delivery:
+    async def commit(self, dock: Dock, arrival: Arrival, *, report: _Report | None = None) -> Delivery:
         """What was staged becomes a document; when that is refused, nothing is kept.
 
         When the connection ends, the transaction may be committed all the same: what nobody names is swept later.
         """
+        report = report or _Report(1)
         try:
             async with self._database.transaction(dock.grant) as tx:
-                registered = await register(tx, dock.source, arrival)
+                registered = await register(tx, dock, arrival, quotas=self._quotas)
+                await report.tell(tx, dock, registered)
+            report.committed(registered)
         except Refusal as refusal:
-            if not refusal.retryable:
+            if not refusal.retryable or isinstance(refusal, Throttled):
                 await self._blobs.delete(arrival.blob.key)
             raise
         if not registered.blob_kept:
@@ -147,21 +230,29 @@ class Uploads:
     ) -> list[Delivery]:
         """Each in a transaction of its own, in order; a delivery among them (it was rejected) stays as it is.
 
-        Repeating it is harmless: what was taken is `unchanged`. Raises Replayed, Invalid `idempotency_mismatch`: then
-        nothing is kept.
+        Repeating it is harmless: what was taken is `unchanged`. What no quota has room for is rejected, and an answer
+        that says so is not kept under the memo. Raises Replayed, Invalid `idempotency_mismatch`, Throttled
+        `quota_exceeded` when there is room for none of them: then nothing is kept.
         """
         waiting = [arrival for arrival in arrivals if isinstance(arrival, Arrival)]
         try:
-            if memo is not None:
-                async with self._database.transaction(dock.grant) as tx:
-                    await idempotency.begin(tx, memo)
-            known = await self._all_known(dock, [arrival for arrival in arrivals if isinstance(arrival, Held)])
-            deliveries = [await self._settle(dock, arrival, waiting, known) for arrival in arrivals]
+            async with idempotency.held(self._database, dock.grant, memo):
+                return await self._committed(dock, arrivals, waiting, memo)
         finally:
             await self.drop(waiting)
+
+    async def _committed(
+        self, dock: Dock, arrivals: Sequence[Brought], waiting: list[Arrival], memo: Memo[list[Delivery]] | None
+    ) -> list[Delivery]:
+        known = await self._all_known(dock, [arrival for arrival in arrivals if isinstance(arrival, Held)])
+        batch = _Batch(waiting, known, _Report(len(arrivals)))
+        deliveries = [await self._settle(dock, arrival, batch) for arrival in arrivals]
+        lacking = [delivery.problem for delivery in deliveries if isinstance(delivery.problem, Throttled)]
+        if lacking and len(lacking) == len(deliveries):
+            raise lacking[0]
         if memo is not None:
             async with self._database.transaction(dock.grant) as tx:
-                await idempotency.keep(tx, memo, deliveries)
+                await (idempotency.give_up(tx, memo) if lacking else idempotency.keep(tx, memo, deliveries))
         return deliveries
 
     async def _all_known(self, dock: Dock, held: Sequence[Held]) -> dict[str, Delivery]:
@@ -174,23 +265,28 @@ class Uploads:
         found = ((documents[document], document) for document in same)
         return {one.key: Delivery(one.key, Outcome.UNCHANGED, document, sha256=one.sha256) for one, document in found}
 
-    async def _settle(
-        self, dock: Dock, brought: Brought, waiting: list[Arrival], known: Mapping[str, Delivery]
-    ) -> Delivery:
+    async def _settle(self, dock: Dock, brought: Brought, batch: _Batch) -> Delivery:
+        """What no quota has room for is rejected alone: the others are taken."""
+        try:
+            return await self._commit_any(dock, brought, batch)
+        except Throttled as problem:
+            return Delivery(brought.key, Outcome.REJECTED, problem=problem)
+
+    async def _commit_any(self, dock: Dock, brought: Brought, batch: _Batch) -> Delivery:
         match brought:
             case Delivery():
                 return brought
             case Held():
-                return known.get(brought.key) or await self._commit_held(dock, brought)
+                return batch.known.get(brought.key) or await self._commit_held(dock, brought, batch.report)
             case Arrival():
-                waiting.remove(brought)
-                return await self.commit(dock, brought)
+                batch.waiting.remove(brought)
+                return await self.commit(dock, brought, report=batch.report)
             case _:
                 assert_never(brought)
 
-    async def _commit_held(self, dock: Dock, held: Held) -> Delivery:
+    async def _commit_held(self, dock: Dock, held: Held, report: _Report) -> Delivery:
         blob = await self._blobs.put(dock.grant.tenant, _chained([held.content]), limit=MOST_BYTES)
-        return await self.commit(dock, Arrival(held.key, blob, held.media_type))
+        return await self.commit(dock, Arrival(held.key, blob, held.media_type), report=report)
 
     async def drop(self, arrivals: Iterable[Arrival]) -> None:
         """Staged bytes that nobody wants after all."""
@@ -226,13 +322,20 @@ class Uploads:
         return self._judge_type(key, declared, blob.head)
 
 
-async def register(tx: Transaction, source: Source, arrival: Arrival) -> Registered:
+async def register(tx: Transaction, dock: Dock, arrival: Arrival, *, quotas: Quotas = NO_QUOTAS) -> Registered:
     """The arrival as a version with its job; versions that nobody will read go in the same transaction."""
-    registered = await versions.register(tx, source, arrival)
+    registered = await versions.register(tx, dock.source, arrival, requester=dock.person)
     if registered.version is not None:
         await erasure.discard(tx, registered.document, await versions.superseded(tx, registered.document))
-        await versions.demand(tx, source, registered.version, arrival.blob.size)
+        new, size = registered.outcome is Outcome.CREATED, arrival.blob.size
+        await counters.charge(tx, dock.hold, documents=int(new), size=size, defaults=quotas)
+        await versions.demand(tx, dock.source, registered.version, size)
     return registered
+
+
+async def _demand_known(tx: Transaction, source: Source, key: str) -> None:
+    if not await versions.exists(tx, document_id(source.id, document_key(key))):
+        raise counters.full(Resource.DOCUMENTS)
 
 
 async def _read_ahead(content: AsyncIterator[bytes], most: int) -> tuple[bytes, AsyncIterator[bytes]]:

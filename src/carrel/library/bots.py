@@ -1,14 +1,15 @@
 """Bots: made, listed, changed, removed. A bot reads the sources that it was given, and no other."""
 
 from carrel.domain.access import Principal, enter, enter_unlimited
+from carrel.domain.audit import Act
 from carrel.domain.ids import BotId
 from carrel.domain.library import Bot
 from carrel.domain.rights import Permission
-from carrel.store import bots, idempotency
+from carrel.store import audit, bots, idempotency
 from carrel.store.bots import BotChange, NewBot
 from carrel.store.idempotency import Memo
 from carrel.store.pages import Page
-from carrel.store.transaction import Database
+from carrel.store.transaction import Database, Transaction
 
 __all__ = ["BotChange", "Bots", "NewBot"]
 
@@ -18,9 +19,9 @@ class Bots:
         self._database = database
 
     async def create(self, principal: Principal, new: NewBot, *, memo: Memo[Bot] | None = None) -> Bot:
-        """Raises Denied, NotFound for a source that is not this tenant's, Conflict `bot_exists`."""
+        """Raises Denied, NotFound for a source or a credential that is not this tenant's, Conflict `bot_exists`."""
         async with self._database.transaction(enter_unlimited(principal, Permission.CURATE)) as tx:
-            return await idempotency.once(tx, memo, lambda: bots.add(tx, new))
+            return await idempotency.once(tx, memo, lambda: _added(tx, new))
 
     async def get(self, principal: Principal, bot: BotId) -> Bot:
         """Raises Denied, NotFound."""
@@ -40,9 +41,18 @@ class Bots:
     async def change(self, principal: Principal, bot: BotId, new: BotChange) -> Bot:
         """Raises Denied, NotFound, Conflict `bot_exists`."""
         async with self._database.transaction(enter_unlimited(principal, Permission.CURATE)) as tx:
-            return await bots.change(tx, bot, new)
+            changed = await bots.change(tx, bot, new)
+            await audit.record(tx, Act.BOT_CHANGED, bot)
+            return changed
 
     async def delete(self, principal: Principal, bot: BotId) -> None:
         """Raises Denied, NotFound."""
         async with self._database.transaction(enter_unlimited(principal, Permission.CURATE)) as tx:
             await bots.delete(tx, bot)
+            await audit.record(tx, Act.BOT_DELETED, bot)
+
+
+async def _added(tx: Transaction, new: NewBot) -> Bot:
+    added = await bots.add(tx, new)
+    await audit.record(tx, Act.BOT_CREATED, added.id)
+    return added

@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from carrel.domain.access import Principal, enter
+from carrel.domain.audit import Act
 from carrel.domain.errors import Invalid
 from carrel.domain.ids import DocumentId
 from carrel.domain.library import AttributeValue, Document
 from carrel.domain.rights import Permission
 from carrel.ports.blobs import Blobs
-from carrel.store import documents
+from carrel.store import audit, documents
 from carrel.store.documents import Shelf
 from carrel.store.pages import Page
 from carrel.store.transaction import Database
@@ -53,7 +54,9 @@ class Documents:
         """Replace the attributes. Raises Denied, Invalid, NotFound."""
         _judge(attributes)
         async with self._database.transaction(enter(principal, Permission.INGEST)) as tx:
-            return await documents.describe(tx, document, attributes)
+            described = await documents.describe(tx, document, attributes)
+            await audit.record(tx, Act.DOCUMENT_DESCRIBED, document)
+            return described
 
     async def download(self, principal: Principal, document: DocumentId) -> Download:
         """Raises Denied (it is content: the scope `search` is needed), NotFound."""

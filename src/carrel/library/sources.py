@@ -2,15 +2,16 @@
 
 from carrel.domain.access import Principal, enter, enter_unlimited
 from carrel.domain.answers import Wish
+from carrel.domain.audit import Act
 from carrel.domain.errors import Invalid
 from carrel.domain.ids import BotId, SourceId
 from carrel.domain.library import ChunkRules, Duplicates, Source
 from carrel.domain.rights import Permission
-from carrel.store import idempotency, sources
+from carrel.store import audit, idempotency, sources
 from carrel.store.idempotency import Memo, Replayed, StoredAnswer
 from carrel.store.pages import Page
 from carrel.store.sources import NewSource
-from carrel.store.transaction import Database
+from carrel.store.transaction import Database, Transaction
 
 __all__ = ["Memo", "NewSource", "Page", "Replayed", "Sources", "StoredAnswer"]
 
@@ -26,7 +27,7 @@ class Sources:
         grant = enter_unlimited(principal, Permission.CURATE)
         _judge(new.chunk)
         async with self._database.transaction(grant) as tx:
-            return await idempotency.once(tx, memo, lambda: sources.add(tx, new))
+            return await idempotency.once(tx, memo, lambda: _added(tx, new))
 
     async def get(self, principal: Principal, source: SourceId) -> Source:
         """Raises Denied, NotFound."""
@@ -52,7 +53,15 @@ class Sources:
     ) -> Source:
         """Raises Denied, NotFound, Conflict `source_exists`."""
         async with self._database.transaction(enter_unlimited(principal, Permission.CURATE)) as tx:
-            return await sources.change(tx, source, name=name, duplicates=duplicates)
+            changed = await sources.change(tx, source, name=name, duplicates=duplicates)
+            await audit.record(tx, Act.SOURCE_CHANGED, source)
+            return changed
+
+
+async def _added(tx: Transaction, new: NewSource) -> Source:
+    added = await sources.add(tx, new)
+    await audit.record(tx, Act.SOURCE_CREATED, added.id)
+    return added
 
 
 def _judge(rules: ChunkRules) -> None:

@@ -79,4 +79,6 @@ class TenantWords(Protocol):
 
 
 class LexicalIndexes(Protocol):
-    def of(self, grant: TenantGrant) -> TenantWords: ...
+    """Every tenant's words, one at a time; `reading` as for vectors."""
+
+    def of(self, grant: TenantGrant, reading: object = None) -> TenantWords: ...

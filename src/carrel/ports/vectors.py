@@ -51,6 +51,10 @@ class TenantVectors(Protocol):
 
 
 class VectorIndexes(Protocol):
-    """Every tenant's vectors, one at a time: what `of` returns is bound to the grant's tenant."""
+    """Every tenant's vectors, one at a time: what `of` returns is bound to the grant's tenant.
 
-    def of(self, grant: TenantGrant) -> TenantVectors: ...
+    `reading` is an open transaction of the system of record under the same grant. Indexes that lie there read in it
+    instead of opening one; to any others it is nothing.
+    """
+
+    def of(self, grant: TenantGrant, reading: object = None) -> TenantVectors: ...

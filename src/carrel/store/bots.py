@@ -8,7 +8,7 @@ import asyncpg
 
 from carrel.domain.access import TenantGrant
 from carrel.domain.errors import Conflict, NotFound
-from carrel.domain.ids import BotId, SourceId, new_id
+from carrel.domain.ids import BotId, CredentialId, SourceId, new_id
 from carrel.domain.library import AttributeValue, Bot
 from carrel.store import sources
 from carrel.store.pages import Page, Place, page, place_of
@@ -17,13 +17,13 @@ from carrel.store.transaction import Statement, Transaction
 # Both join `sources`: a private one is neither shown to another member nor taken from the bot by it.
 _LISTED: Final = "bots"
 _COLUMNS = """
-    b.id, b.name, b.instructions, b.model, b.retrieval, b.created_at,
+    b.id, b.name, b.instructions, b.model, b.retrieval, b.credential_id, b.created_at,
     array(select l.source_id from bot_sources l join sources s on s.tenant_id = l.tenant_id and s.id = l.source_id
           where l.tenant_id = b.tenant_id and l.bot_id = b.id) as source_ids
 """
 _ADD = Statement("""
-    insert into bots (tenant_id, id, name, instructions, model, retrieval)
-    values (:tenant, :id, :name, :instructions, :model, :retrieval)
+    insert into bots (tenant_id, id, name, instructions, model, retrieval, credential_id)
+    values (:tenant, :id, :name, :instructions, :model, :retrieval, :credential)
 """)
 _GIVE = Statement("""
     insert into bot_sources (tenant_id, bot_id, source_id)
@@ -51,7 +51,7 @@ _LIST = Statement(f"""
 """)
 _CHANGE = Statement("""
     update bots set name = coalesce(:name, name), instructions = coalesce(:instructions, instructions),
-                    retrieval = coalesce(:retrieval, retrieval)
+                    retrieval = coalesce(:retrieval, retrieval), credential_id = coalesce(:credential, credential_id)
     where tenant_id = :tenant and id = :id
 """)
 _DELETE = Statement("delete from bots where tenant_id = :tenant and id = :id")
@@ -64,6 +64,7 @@ class NewBot:
     instructions: str = ""
     model: str | None = None
     retrieval: Mapping[str, AttributeValue] = field(default_factory=dict)
+    credential: CredentialId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,11 @@ class BotChange:
     sources: frozenset[SourceId] | None = None
     instructions: str | None = None
     retrieval: Mapping[str, AttributeValue] | None = None
+    credential: CredentialId | None = None
 
 
 async def add(tx: Transaction, bot: NewBot) -> Bot:
-    """Raises NotFound if a source is not this tenant's, Conflict `bot_exists`."""
+    """Raises NotFound if a source or the credential is not this tenant's, Conflict `bot_exists`."""
     await sources.resolve(tx, bot.sources)
     identifier = BotId(new_id())
     try:
@@ -88,7 +90,10 @@ async def add(tx: Transaction, bot: NewBot) -> Bot:
             instructions=bot.instructions,
             model=bot.model,
             retrieval=dict(bot.retrieval),
+            credential=bot.credential,
         )
+    except asyncpg.ForeignKeyViolationError as error:
+        raise NotFound from error
     except asyncpg.UniqueViolationError as error:
         raise Conflict(f"A bot {bot.name!r} exists already.", code="bot_exists") from error
     await tx.run(_GIVE, bot=identifier, sources=list(bot.sources))
@@ -117,11 +122,20 @@ async def listed(tx: Transaction, *, limit: int, cursor: str | None) -> Page[Bot
 
 
 async def change(tx: Transaction, bot: BotId, new: BotChange) -> Bot:
-    """Raises NotFound for the bot or for a source that is not this tenant's, Conflict `bot_exists`."""
+    """Raises NotFound for the bot, a source or a credential that is not this tenant's, Conflict `bot_exists`."""
     await get(tx, bot)
     retrieval = None if new.retrieval is None else dict(new.retrieval)
     try:
-        await tx.run(_CHANGE, id=bot, name=new.name, instructions=new.instructions, retrieval=retrieval)
+        await tx.run(
+            _CHANGE,
+            id=bot,
+            name=new.name,
+            instructions=new.instructions,
+            retrieval=retrieval,
+            credential=new.credential,
+        )
+    except asyncpg.ForeignKeyViolationError as error:
+        raise NotFound from error
     except asyncpg.UniqueViolationError as error:
         raise Conflict(f"A bot {new.name!r} exists already.", code="bot_exists") from error
     if new.sources is not None:
@@ -155,6 +169,7 @@ def _bot(row: Any) -> Bot:
         instructions=row["instructions"],
         model=row["model"],
         retrieval=row["retrieval"],
+        credential=row["credential_id"] and CredentialId(row["credential_id"]),
         sources=frozenset(map(SourceId, row["source_ids"])),
         created_at=row["created_at"],
     )

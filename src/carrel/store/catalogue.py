@@ -10,8 +10,20 @@ from carrel.store.transaction import Session, plain_url, translated
 
 _OLDEST_SERVER: Final = 160000
 _OLDEST_VECTOR: Final = (0, 8, 2)
-ACCOUNT_TABLES: Final = frozenset({"users", "passwords", "identities", "sessions", "refresh_tokens", "email_codes"})
-PLATFORM_TABLES: Final = frozenset({"tenants", "operator_keys", "schema_version"}) | ACCOUNT_TABLES
+ACCOUNT_TABLES: Final = frozenset(
+    {
+        "users",
+        "passwords",
+        "identities",
+        "group_grants",
+        "sessions",
+        "refresh_tokens",
+        "email_codes",
+        "mails",
+        "registrations",
+    }
+)
+PLATFORM_TABLES: Final = frozenset({"tenants", "tenant_receipts", "operator_keys", "schema_version"}) | ACCOUNT_TABLES
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ _ADD_CHAT = Statement("""
     insert into chats (tenant_id, id, owner_id, bot_id, end_user)
     values (:tenant, :id, :owner, (select b.id from bots b where b.tenant_id = :tenant and b.id = :bot), :end_user)
 """)
-_NOW = Statement("select now()")
 _FIND_CHAT = Statement("select 1 from chats where tenant_id = :tenant and id = :id")
 _ADD_MESSAGE = Statement("""
     insert into messages
@@ -36,23 +35,23 @@ class Asked:
 
     owner: UserId
     question: str
-    begun: datetime
     chat: ChatId | None = None
     bot: BotId | None = None
     end_user: str | None = None
 
 
-async def begin(tx: Transaction, chat: ChatId | None) -> datetime:
-    """The database's time when the question came. Raises NotFound for a chat that is not there."""
+async def demand(tx: Transaction, chat: ChatId | None) -> None:
+    """Raises NotFound for a chat that is not there; None is one that will be begun."""
     if chat is not None and not await tx.value(_FIND_CHAT, id=chat):
         raise NotFound
-    begun: datetime = await tx.value(_NOW)
-    return begun
 
 
-async def remember(tx: Transaction, asked: Asked, answer: Answer) -> Remembered:
-    """Keeps the answer as it is returned: a refusal when a document that it quotes was deleted meanwhile."""
-    if not await _hold_quoted(tx, asked, answer):
+async def remember(tx: Transaction, asked: Asked, answer: Answer, *, begun: datetime) -> Remembered:
+    """Keeps the answer as it is returned: a refusal when a document that it quotes was deleted meanwhile.
+
+    `begun` is the database's time when the question came.
+    """
+    if not await _hold_quoted(tx, answer, begun):
         answer = _withdrawn(answer)
     chat = asked.chat or ChatId(new_id())
     if asked.chat is None:
@@ -78,14 +77,14 @@ async def remember(tx: Transaction, asked: Asked, answer: Answer) -> Remembered:
     return Remembered(chat, message, answer)
 
 
-async def _hold_quoted(tx: Transaction, asked: Asked, answer: Answer) -> bool:
+async def _hold_quoted(tx: Transaction, answer: Answer, begun: datetime) -> bool:
     """Whether every quoted document is still the one that was there when the question came; then it stays so.
 
     A document that was deleted and uploaded again has its old id and a new time.
     """
     passages = (*answer.evidence, *(citation.passage for citation in answer.citations))
     quoted = {passage.document for passage in passages}
-    held = await tx.rows(_HOLD_QUOTED, documents=list(quoted), begun=asked.begun) if quoted else []
+    held = await tx.rows(_HOLD_QUOTED, documents=list(quoted), begun=begun) if quoted else []
     return len(held) == len(quoted)
 
 

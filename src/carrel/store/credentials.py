@@ -10,7 +10,7 @@ from carrel.domain.errors import Conflict, NotFound
 from carrel.domain.ids import BotId, KeyId, SourceId, TenantId, UserId
 from carrel.domain.rights import Role, Scope
 from carrel.store.pages import Page, Place, page, place_of
-from carrel.store.transaction import Statement, Transaction
+from carrel.store.transaction import Database, Statement, Transaction
 
 _LISTED: Final = "keys"
 _COLUMNS = "id, name, scopes, source_ids, bot_ids, expires_at, revoked_at, last_used_at, made_by, created_at"
@@ -19,6 +19,7 @@ _ADD = Statement(f"""
     insert into api_keys (tenant_id, id, name, mac, scopes, source_ids, bot_ids, expires_at, made_by)
     values (:tenant, :id, :name, :mac, :scopes, :sources, :bots, :expires_at, :made_by) returning {_COLUMNS}
 """)
+_FIRST = Statement("select pg_advisory_xact_lock(hashtextextended('the first operator', 0))")
 _ADD_OPERATOR = Statement("insert into operator_keys (id, name, mac) values (:id, :name, :mac)")
 _ANY_OPERATOR = Statement("select exists (select from operator_keys where revoked_at is null)")
 _GET = Statement(f"select {_COLUMNS} from api_keys where tenant_id = :tenant and id = :id")
@@ -83,10 +84,13 @@ class NewKey:
     made_by: UserId | None = None
 
 
-async def find(tx: Transaction, key: KeyId) -> FoundKey | None:
-    row = await tx.row(_FIND, id=key)
-    if row is None:
-        return None
+async def find(database: Database, key: KeyId) -> FoundKey | None:
+    """In one message: before the key is known there is nobody to bind a transaction to."""
+    row = await database.look_up(_FIND, id=key)
+    return _found(row) if row else None
+
+
+def _found(row: Any) -> FoundKey:
     return FoundKey(
         kind=row["kind"],
         tenant=row["tenant_id"] and TenantId(row["tenant_id"]),
@@ -128,6 +132,15 @@ async def _added(tx: Transaction, key: NewKey) -> Any:
 
 async def add_operator(tx: Transaction, key: KeyId, *, name: str, mac: bytes) -> None:
     await tx.run(_ADD_OPERATOR, id=key, name=name, mac=mac)
+
+
+async def add_first_operator(tx: Transaction, key: KeyId, *, name: str, mac: bytes) -> bool:
+    """False if there is one already. Of several processes that start at once one makes it."""
+    await tx.run(_FIRST)
+    if await has_operator(tx):
+        return False
+    await add_operator(tx, key, name=name, mac=mac)
+    return True
 
 
 async def has_operator(tx: Transaction) -> bool:

@@ -8,7 +8,7 @@ from uuid import UUID
 from carrel.domain.errors import NotFound
 from carrel.domain.ids import DocumentId, SourceId, UserId, VersionId, new_id
 from carrel.domain.jobs import JobKind
-from carrel.store import chunks, jobs
+from carrel.store import chunks, jobs, quotas
 from carrel.store.transaction import Statement, Transaction
 
 REMOVED: Final = "[removed]"
@@ -29,7 +29,8 @@ _DROP_QUOTING_MEMOS = Statement("""
     delete from idempotency_keys where tenant_id = :tenant and body ? 'evidence'
 """)
 _DELETE_VERSIONS = Statement("""
-    delete from document_versions where tenant_id = :tenant and id = any (:versions) returning blob_key, owner_id
+    delete from document_versions where tenant_id = :tenant and id = any (:versions)
+    returning blob_key, owner_id, size
 """)
 _RECEIPT = Statement("""
     insert into erasure_receipts (tenant_id, id, document_id, version_ids, blob_keys, chunks, answers)
@@ -70,6 +71,7 @@ class _Gone:
 
     receipt: UUID
     owner: UserId | None
+    bytes: int
 
 
 async def erase(tx: Transaction, document: DocumentId) -> UUID:
@@ -81,7 +83,7 @@ async def erase(tx: Transaction, document: DocumentId) -> UUID:
         raise NotFound
     await tx.run(_DROP_QUOTING_MEMOS)
     gone = await _vanish(tx, document)
-    await _purge_later(tx, [gone])
+    await _purge_later(tx, [gone], documents=1)
     return gone.receipt
 
 
@@ -89,7 +91,7 @@ async def erase_source(tx: Transaction, source: SourceId) -> None:
     """Every document of a source, as `erase`. All are locked first, in one order, against those who change one."""
     documents = [DocumentId(row["id"]) for row in await tx.rows(_OF_SOURCE, source=source)]
     await tx.run(_DROP_QUOTING_MEMOS)
-    await _purge_later(tx, [await _vanish(tx, document) for document in documents])
+    await _purge_later(tx, [await _vanish(tx, document) for document in documents], documents=len(documents))
 
 
 async def _vanish(tx: Transaction, document: DocumentId) -> _Gone:
@@ -103,7 +105,7 @@ async def _vanish(tx: Transaction, document: DocumentId) -> _Gone:
 async def discard(tx: Transaction, document: DocumentId, versions: Sequence[VersionId]) -> None:
     """Versions that were replaced: their text, entries and jobs now, their bytes by the purge."""
     if versions:
-        await _purge_later(tx, [await _give_up(tx, document, versions, answers=0)])
+        await _purge_later(tx, [await _give_up(tx, document, versions, answers=0)], documents=0)
 
 
 async def _give_up(tx: Transaction, document: DocumentId, versions: Sequence[VersionId], *, answers: int) -> _Gone:
@@ -121,11 +123,13 @@ async def _give_up(tx: Transaction, document: DocumentId, versions: Sequence[Ver
         chunks=removed,
         answers=answers,
     )
-    return _Gone(receipt, next((UserId(row["owner_id"]) for row in rows if row["owner_id"]), None))
+    owner = next((UserId(row["owner_id"]) for row in rows if row["owner_id"]), None)
+    return _Gone(receipt, owner, sum(row["size"] for row in rows))
 
 
-async def _purge_later(tx: Transaction, gone: Sequence[_Gone]) -> None:
-    """Last in a transaction: it holds the tenant's place in the queue until the commit."""
+async def _purge_later(tx: Transaction, gone: Sequence[_Gone], *, documents: int) -> None:
+    """Last in a transaction: it holds the tenant's counters and its place in the queue until the commit."""
+    await quotas.free(tx, documents=documents, size=sum(one.bytes for one in gone))
     for one in gone:
         await jobs.enqueue(tx, JobKind.PURGE, one.receipt, owner=one.owner)
     await jobs.enqueue(tx, JobKind.WEIGH, tx.tenant, delay=1.0)

@@ -48,13 +48,54 @@ create or replace function memberships_of(person uuid)
 returns table (tenant_id uuid, slug text, name text, role text, status text)
 language sql stable security definer set search_path = carrel, pg_temp as $$
     select m.tenant_id, t.slug, t.name, m.role, case when t.status = 'active' then m.status else t.status end
-    from memberships m join tenants t on t.id = m.tenant_id where m.user_id = person order by t.slug
+    from memberships m join tenants t on t.id = m.tenant_id
+    where m.user_id = person and t.status <> 'deleting' order by t.slug
+$$;
+
+-- owner: auth
+-- An invitation before its tenant is known: whose it is, and whether it can still be accepted.
+create or replace function find_invitation(invitation uuid)
+returns table (tenant_id uuid, email text, role text, mac bytea, live boolean)
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    select i.tenant_id, i.email, i.role, i.mac,
+           i.accepted_at is null and i.revoked_at is null and i.expires_at > now() and t.status = 'active'
+    from invitations i join tenants t on t.id = i.tenant_id where i.id = invitation
+$$;
+
+-- owner: auth
+-- Who comes with a proven token of another issuer: the person, the places that the person has by now, and what the groups
+-- of the token give, the mightiest role of each tenant. `by_groups` are places that groups may change or take away:
+-- active ones of this issuer that are no owner's. One row always; no person at first sight.
+create or replace function find_login(login_issuer text, login_subject text, login_groups text[])
+returns table (user_id uuid, active boolean, claimed_at timestamptz, tenants uuid[], roles text[], present boolean[],
+               by_groups boolean[], granted_tenants uuid[], granted_roles text[])
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    with person as (
+        select i.user_id, u.status = 'active' as active, i.claimed_at from identities i join users u on u.id = i.user_id
+        where i.issuer = login_issuer and i.subject = login_subject
+    ), places as (
+        select m.tenant_id, m.role, m.status = 'active' as present,
+               m.status = 'active' and m.role <> 'owner' and m.issuer is not distinct from login_issuer as by_groups
+        from memberships m join person p on p.user_id = m.user_id join tenants t on t.id = m.tenant_id and t.status = 'active'
+    ), granted as (
+        select distinct on (t.id) t.id as tenant_id, g.role
+        from group_grants g join tenants t on t.id = g.for_tenant and t.status = 'active'
+        where g.issuer = login_issuer and g.group_name = any (login_groups)
+        order by t.id, array_position(array['admin', 'editor', 'viewer'], g.role)
+    ), held as (
+        select array_agg(tenant_id) as tenants, array_agg(role) as roles, array_agg(present) as present,
+               array_agg(by_groups) as by_groups from places
+    ), given as (select array_agg(tenant_id) as tenants, array_agg(role) as roles from granted)
+    select p.user_id, coalesce(p.active, true), p.claimed_at, coalesce(h.tenants, '{}'), coalesce(h.roles, '{}'),
+           coalesce(h.present, '{}'), coalesce(h.by_groups, '{}'), coalesce(g.tenants, '{}'), coalesce(g.roles, '{}')
+    from held h cross join given g left join person p on true
 $$;
 
 -- owner: jobs
 -- A start-time fair queueing tag (Goyal, Vin, Cheng 1996): a tenant that was idle starts at the present turn, one that
 -- queues much pushes only its own jobs back. A job's cost is paid by its tenant's next one, so a large file of an idle
--- tenant waits no longer than a small one. Jobs that wait for their time do not hold the present back.
+-- tenant waits no longer than a small one. Jobs that wait for their time, or for a tenant
+-- that is not active, do not hold the present back.
 create or replace function enqueue_job(job uuid, job_kind text, subject uuid, owner uuid, delay interval, cost integer)
 returns void
 language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
@@ -63,7 +104,8 @@ declare
     present bigint;
     following bigint;
 begin
-    present := coalesce((select min(j.turn) from jobs j where j.leased_until is null and j.due_at <= now()),
+    present := coalesce((select min(j.turn) from jobs j where j.leased_until is null and j.due_at <= now()
+                         and (select a.status from tenants a where a.id = j.tenant_id) = 'active'),
                         (select max(t.turn) from job_turns t), 0);
     insert into job_turns as t (tenant_id, turn) values (tenant, present + cost)
     on conflict (tenant_id) do update set turn = greatest(t.turn, present) + cost
@@ -77,6 +119,7 @@ $$;
 
 -- owner: jobs
 -- Looks at the front of the queue alone: whoever is new starts at the present turn, so a newcomer's job is never far back.
+-- What a tenant that is not active has asked for waits until it is; what it wants forgotten is forgotten all the same.
 create or replace function claim_jobs(job_kinds text[], lease interval, most integer, passed_over uuid[])
 returns table (tenant_id uuid, id uuid, kind text, subject_id uuid, owner_id uuid, attempts integer, lease_epoch bigint,
                orphaned boolean)
@@ -86,6 +129,8 @@ begin
     with front as materialized (
         select j.tenant_id, j.id from jobs j
         where j.kind = any (job_kinds) and j.due_at <= now() and (j.leased_until is null or j.leased_until < now())
+          and (j.kind not in ('ingest', 'weigh', 'reshape')
+               or (select t.status from tenants t where t.id = j.tenant_id) = 'active')
         order by j.turn, j.created_at limit most + 100
     ), next as (
         select j.tenant_id, j.id, j.leased_until is not null as orphaned
@@ -101,13 +146,35 @@ end
 $$;
 
 -- owner: jobs
+-- A tenant that was away comes back as a newcomer: its jobs keep their order, and the first has the present turn.
+create or replace function rejoin_queue()
+returns void
+language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    behind bigint;
+begin
+    select min(others.turn) - (select min(own.turn) from jobs own where own.tenant_id = tenant) into behind
+    from jobs others where others.tenant_id <> tenant and others.leased_until is null and others.due_at <= now()
+      and (select a.status from tenants a where a.id = others.tenant_id) = 'active';
+    if behind > 0 then
+        update jobs j set turn = j.turn + behind where j.tenant_id = tenant;
+        update job_turns t set turn = t.turn + behind where t.tenant_id = tenant;
+    end if;
+    perform pg_notify('carrel_jobs', '');
+end
+$$;
+
+-- owner: jobs
 create or replace function count_jobs()
-returns table (waiting bigint, running bigint, later bigint, oldest_seconds double precision)
+returns table (waiting bigint, running bigint, later bigint, held bigint, oldest_seconds double precision)
 language sql stable security definer set search_path = carrel, pg_temp as $$
-    select count(*) filter (where due and not leased), count(*) filter (where leased),
-           count(*) filter (where not due and not leased),
-           coalesce(extract(epoch from now() - min(due_at) filter (where due and not leased)), 0)
-    from (select j.due_at, j.due_at <= now() as due, coalesce(j.leased_until >= now(), false) as leased from jobs j) found
+    select count(*) filter (where due and not leased and not held), count(*) filter (where leased),
+           count(*) filter (where not due and not leased and not held), count(*) filter (where not leased and held),
+           coalesce(extract(epoch from now() - min(due_at) filter (where due and not leased and not held)), 0)
+    from (select j.due_at, j.due_at <= now() as due, coalesce(j.leased_until >= now(), false) as leased,
+                 j.kind in ('ingest', 'weigh', 'reshape') and t.status <> 'active' as held
+          from jobs j join tenants t on t.id = j.tenant_id) found
 $$;
 
 -- owner: jobs
@@ -163,10 +230,12 @@ declare
 begin
     if not exists (select from layouts l where l.tenant_id = tenant and l.state in ('dedicated', 'demoting')) then
         return query
-        select d.chunk_id, -(d.embedding <#> question) from dense_entries_384 d
-        where d.tenant_id = tenant and d.generation_id = generation and d.source_id = any (allowed)
-          and (only_versions is null or d.version_id = any (only_versions))
-        order by d.embedding <#> question, d.chunk_id limit most;
+        select found.chunk_id, -found.distance from (
+            select d.chunk_id, d.embedding <#> question as distance from dense_entries_384 d
+            where d.tenant_id = tenant and d.generation_id = generation and d.source_id = any (allowed)
+              and (only_versions is null or d.version_id = any (only_versions)) offset 0
+        ) found
+        order by found.distance, found.chunk_id limit most;
         return;
     end if;
     candidates := format('from %s where tenant_id = $1 and generation_id = $2 and source_id = any ($3)',
@@ -276,7 +345,7 @@ begin
         select found.chunk_id, found.score from (
             select l.chunk_id, -(l.terms <#> question) as score from lexical_entries l
             where l.tenant_id = tenant and l.generation_id = generation and l.source_id = any (allowed)
-              and (only_versions is null or l.version_id = any (only_versions))
+              and (only_versions is null or l.version_id = any (only_versions)) offset 0
         ) found
         where found.score > 0 order by found.score desc, found.chunk_id limit most;
         return;
@@ -607,4 +676,248 @@ begin
     execute format('drop table if exists %s, %s', own_table('dense_384', tenant), own_table('lexical', tenant));
     return true;
 end
+$$;
+
+-- owner: jobs
+-- The tenants of whose audit events some are older than `margin` and newer than the last seal. Ids only, asked for all
+-- tenants at once: most have nothing new.
+create or replace function unsealed(margin interval)
+returns setof uuid
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    select t.id from tenants t
+    where exists (
+        select from audit_events e
+        where e.tenant_id = t.id and e.created_at < clock_timestamp() - margin
+          and (e.created_at, e.id) > (
+              select coalesce(max(l.event_at), '-infinity'),
+                     coalesce((array_agg(l.event_id))[1], '00000000-0000-0000-0000-000000000000')
+              from (select s.event_at, s.event_id from audit_seals s
+                    where s.tenant_id = t.id order by s.position desc limit 1) l))
+$$;
+
+-- owner: jobs
+-- A tenant is suspended, resumed or given up; the last is for ever, and opens the receipt. What it was before, null where
+-- there is none or where it was given up already.
+create or replace function turn_tenant(wanted text, credential uuid)
+returns text
+language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    former text;
+begin
+    select t.status into former from tenants t where t.id = tenant and t.status <> 'deleting' for no key update;
+    if former is null or former = wanted then
+        return former;
+    end if;
+    update tenants set status = wanted where id = tenant;
+    if wanted = 'deleting' then
+        insert into tenant_receipts as r (id, requested_by, credential_id)
+        values (tenant, nullif(current_setting('carrel.user', true), '')::uuid, credential)
+        on conflict (id) do update set requested_by = excluded.requested_by, credential_id = excluded.credential_id,
+            requested_at = now(), destroyed = '{}', completed_at = null;
+    end if;
+    return former;
+end
+$$;
+
+-- owner: jobs
+create or replace function rename_tenant(new_name text)
+returns boolean
+language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
+begin
+    update tenants t set name = new_name
+    where t.id = nullif(current_setting('carrel.tenant', true), '')::uuid and t.status <> 'deleting';
+    return found;
+end
+$$;
+
+-- owner: jobs
+-- Who has something private in the tenant: ids only, for whoever may act as each of them in turn.
+create or replace function owners_of_private()
+returns setof uuid
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    select s.owner_id from sources s
+    where s.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and s.owner_id is not null
+    union
+    select c.owner_id from chats c where c.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
+$$;
+
+-- owner: jobs
+-- Destroys the next `most` rows of a tenant that was given up, whoever owns them: the policies of this function's owner
+-- show it no other rows. Secrets first, then what nothing else refers to. No row when nothing is left; the job that does
+-- this goes with the tenant itself.
+create or replace function destroy_rows(most integer)
+returns table (relation text, gone bigint)
+language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    at_first constant text[] := array['tenant_keys', 'provider_credentials', 'api_keys', 'memberships', 'jobs'];
+    at_last constant text[] := array['citations', 'messages', 'chats', 'chunks', 'documents', 'bot_sources', 'bots',
+                                     'sources', 'generations'];
+    by_index constant text[] := array['layouts', 'lexical_profiles', 'lexical_stats'];
+    later bigint;
+begin
+    if not exists (select from tenants t where t.id = tenant and t.status = 'deleting') then
+        return;
+    end if;
+    foreach relation in array at_first || array(
+        select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
+        where c.relnamespace = 'carrel'::regnamespace and c.relkind = 'r' and not c.relispartition
+          and c.relname <> all (at_first || at_last || by_index) and c.relname <> 'document_versions'
+        order by c.relname) || at_last
+    loop
+        if relation = 'documents' then  -- each refers to the other, so they go in one statement
+            with chosen as (
+                delete from documents d where d.ctid = any (array(
+                    select o.ctid from documents o where o.tenant_id = tenant limit most)) returning d.id
+            ), versions as (
+                delete from document_versions v using chosen c where v.tenant_id = tenant and v.document_id = c.id
+                returning 1
+            )
+            select (select count(*) from chosen), (select count(*) from versions) into gone, later;
+            if gone > 0 then
+                return next;
+                relation := 'document_versions';
+                gone := later;
+                return next;
+                return;
+            end if;
+            continue;
+        end if;
+        execute format('delete from %1$I d where d.ctid = any (array(
+                            select o.ctid from %1$I o where o.tenant_id = $1 %2$s limit $2))',
+                       relation, case relation when 'jobs' then 'and o.kind <> ''destroy''' else '' end)
+        using tenant, most;
+        get diagnostics gone = row_count;
+        if gone > 0 then
+            return next;
+            return;
+        end if;
+    end loop;
+end
+$$;
+
+-- owner: jobs
+-- What a tenant that was given up still has, table by table; tables that are empty are not named.
+create or replace function left_rows()
+returns table (relation text, amount bigint)
+language plpgsql stable security definer set search_path = carrel, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+begin
+    for relation in
+        select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
+        where c.relnamespace = 'carrel'::regnamespace and c.relkind = 'r' and not c.relispartition
+          and c.relname not in ('layouts', 'lexical_profiles', 'lexical_stats')
+    loop
+        execute format('select count(*) from %I where tenant_id = $1 %s', relation,
+                       case relation when 'jobs' then 'and kind <> ''destroy''' else '' end)
+        into amount using tenant;
+        if amount > 0 then
+            return next;
+        end if;
+    end loop;
+end
+$$;
+
+-- owner: jobs
+-- Adds to what the receipt counts. What is counted before it goes, and so perhaps twice, is a total: the highest stays.
+create or replace function note_destroyed(what text, amount bigint, is_total boolean)
+returns void
+language sql volatile security definer set search_path = carrel, pg_temp as $$
+    update tenant_receipts r
+    set destroyed = r.destroyed || jsonb_build_object(what, case
+        when is_total then greatest(coalesce((r.destroyed ->> what)::bigint, 0), amount)
+        else coalesce((r.destroyed ->> what)::bigint, 0) + amount end)
+    where r.id = nullif(current_setting('carrel.tenant', true), '')::uuid and r.completed_at is null
+$$;
+
+-- owner: jobs
+-- The end: the tenant's own row, and the receipt is complete. False when some table still refers to it.
+create or replace function bury_tenant()
+returns boolean
+language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+begin
+    perform from tenants t where t.id = tenant and t.status = 'deleting' for update;
+    if not found then
+        return false;
+    end if;
+    delete from jobs where tenant_id = tenant;
+    delete from job_turns where tenant_id = tenant;
+    delete from tenants where id = tenant;
+    update tenant_receipts set completed_at = now() where id = tenant;
+    return true;
+exception when foreign_key_violation then
+    return false;
+end
+$$;
+
+-- owner: index
+-- Destroys the next `most` entries of a tenant that was given up, and its own tables whole.
+create or replace function destroy_entries(most integer)
+returns table (relation text, gone bigint)
+language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    kind text;
+    own text;
+begin
+    if not exists (select from tenants t where t.id = tenant and t.status = 'deleting') then
+        return;
+    end if;
+    perform pg_advisory_xact_lock(hashtextextended(tenant::text, 0));
+    foreach kind in array array['dense_384', 'lexical'] loop
+        own := own_table(kind, tenant);
+        if to_regclass(own) is not null then
+            execute format('select count(*) from %s', own) into gone;
+            execute format('drop table %s', own);
+            relation := case kind when 'lexical' then 'lexical_entries' else 'dense_entries_384' end;
+            return next;
+        end if;
+    end loop;
+    delete from layouts l where l.tenant_id = tenant;
+    foreach relation in array array['dense_entries_384', 'lexical_entries', 'lexical_profiles', 'lexical_stats'] loop
+        execute format('delete from %1$I d where d.tenant_id = $1 and d.%2$I = any (array(
+                            select o.%2$I from %1$I o where o.tenant_id = $1 limit $2))',
+                       relation, case relation when 'lexical_profiles' then 'version_id'
+                                               when 'lexical_stats' then 'generation_id' else 'chunk_id' end)
+        using tenant, most;
+        get diagnostics gone = row_count;
+        if gone > 0 then
+            return next;
+            return;
+        end if;
+    end loop;
+end
+$$;
+
+-- owner: index
+-- What a tenant still has in the index tables, shared and own.
+create or replace function left_entries()
+returns bigint
+language plpgsql stable security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+begin
+    return (select count(*) from dense_entries_384 d where d.tenant_id = tenant)
+         + (select count(*) from lexical_entries e where e.tenant_id = tenant)
+         + (select count(*) from lexical_profiles p where p.tenant_id = tenant)
+         + (select count(*) from lexical_stats s where s.tenant_id = tenant)
+         + (select count(*) from layouts l where l.tenant_id = tenant)
+         + (select count(*) from unnest(array['dense_384', 'lexical']) kind
+            where to_regclass(own_table(kind, tenant)) is not null);
+end
+$$;
+
+-- owner: jobs
+-- What a tenant keeps, private documents and versions included: nobody's own transaction sees them all.
+create or replace function count_stored()
+returns table (documents bigint, bytes bigint)
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    select (select count(*) from documents d
+            where d.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and d.deleted_at is null),
+           (select coalesce(sum(v.size), 0)::bigint from document_versions v
+            where v.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid)
 $$;

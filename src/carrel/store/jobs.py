@@ -21,6 +21,7 @@ _MOST_COST: Final = 4_096
 
 _ENQUEUE = Statement("select enqueue_job(:id, :kind, :subject, :owner, :delay, :cost)")
 _CLAIM = Statement("select * from claim_jobs(:kinds, :lease, :most, :passed_over)")
+_REJOIN = Statement("select rejoin_queue()")
 _HOLD = Statement("""
     select 1 from jobs where tenant_id = :tenant and id = :id and lease_epoch = :epoch for update
 """)
@@ -41,6 +42,10 @@ _LATER = Statement("""
     update jobs set leased_until = null, due_at = now() + :delay
     where tenant_id = :tenant and id = :id and lease_epoch = :epoch
 """)
+_PUT_BACK = Statement("""
+    update jobs set leased_until = null, due_at = now(), attempts = least(attempts, greatest(:attempts - 1, 0))
+    where tenant_id = :tenant and id = :id and lease_epoch = :epoch
+""")
 _DROP = Statement("delete from jobs where tenant_id = :tenant and kind = :kind and subject_id = any (:subjects)")
 _COUNT = Statement("select * from count_jobs()")
 
@@ -53,11 +58,15 @@ class LeaseLost(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Over all tenants: what is due, what a worker has, what waits for its time, and the oldest due one's age."""
+    """Over all tenants: what is due, what a worker has, what waits for its time, and the oldest due one's age.
+
+    `held` are the jobs of tenants that are not active: they wait for their tenant, and nobody waits for them.
+    """
 
     waiting: int
     running: int
     later: int
+    held: int
     oldest_seconds: float
 
     @property
@@ -107,6 +116,11 @@ async def hold(tx: Transaction, held: Claim) -> None:
         raise LeaseLost("The job is no longer ours.")
 
 
+async def rejoin(tx: Transaction) -> None:
+    """The transaction's tenant is active again: what waited goes on, without a start over the others."""
+    await tx.run(_REJOIN)
+
+
 async def begin(tx: Transaction, held: Claim) -> None:
     """The attempt counts from here: if the worker dies, it has been one. Raises LeaseLost."""
     if not await tx.run(_BEGIN, id=held.job, epoch=held.epoch, attempts=held.attempts):
@@ -131,6 +145,11 @@ async def postpone(tx: Transaction, held: Claim, *, delay: float) -> None:
     await tx.run(_LATER, id=held.job, epoch=held.epoch, delay=timedelta(seconds=delay))
 
 
+async def put_back(tx: Transaction, held: Claim) -> None:
+    """Give the lease back as if this attempt had not been: the tenant is not active, and nobody claims it till then."""
+    await tx.run(_PUT_BACK, id=held.job, epoch=held.epoch, attempts=held.attempts)
+
+
 async def drop(tx: Transaction, kind: JobKind, subjects: Sequence[UUID]) -> None:
     """Nobody wants it any more; a worker that holds it finds its lease lost."""
     await tx.run(_DROP, kind=kind, subjects=list(subjects))
@@ -139,5 +158,5 @@ async def drop(tx: Transaction, kind: JobKind, subjects: Sequence[UUID]) -> None
 async def backlog(tx: Transaction) -> Backlog:
     row = await tx.row(_COUNT)
     if row is None:
-        return Backlog(0, 0, 0, 0)
-    return Backlog(row["waiting"], row["running"], row["later"], row["oldest_seconds"])
+        return Backlog(0, 0, 0, 0, 0)
+    return Backlog(row["waiting"], row["running"], row["later"], row["held"], row["oldest_seconds"])

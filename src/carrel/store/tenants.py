@@ -16,11 +16,14 @@ _COLUMNS = "id, slug, name, status, isolation, created_at"
 _ADD = Statement(f"""
     insert into tenants (id, slug, name, isolation_asked) values (:id, :slug, :name, :asked) returning {_COLUMNS}
 """)
-_FIND = Statement(f"select {_COLUMNS} from tenants where slug = :name or id::text = :name")
+# A tenant that was given up is shown to nobody, whatever of it is still being destroyed.
+_FIND = Statement(f"""
+    select {_COLUMNS} from tenants where (slug = :name or id::text = :name) and status <> 'deleting'
+""")
 _ANSWERS = Statement("select 1")
 _LIST = Statement(f"""
     select {_COLUMNS} from tenants
-    where (:moment::timestamptz is null or (created_at, id) < (:moment, :id::uuid))
+    where status <> 'deleting' and (:moment::timestamptz is null or (created_at, id) < (:moment, :id::uuid))
     order by created_at desc, id desc limit :most
 """)
 

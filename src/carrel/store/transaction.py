@@ -4,9 +4,10 @@ The tenant, the user and the sources of the grant are set for this transaction a
 pooled connection carries nothing from one borrower to the next. Row-level security reads them.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeAlias, assert_never
 from urllib.parse import urlsplit, urlunsplit
@@ -33,11 +34,13 @@ _SEARCH_PATH: Final = "carrel, public"
 _BIND: Final = re.compile(r"(?<![:\w]):([a-z_]+)")
 _PLAIN: Final = re.compile(r"[0-9a-z,*-]*", re.ASCII)
 _BEGIN: Final = """
-    begin; select set_config('carrel.tenant', '{}', true), set_config('carrel.user', '{}', true),
+    select set_config('carrel.tenant', '{}', true), set_config('carrel.user', '{}', true),
                   set_config('carrel.sources', '{}', true), set_config('carrel.platform', '{}', true),
                   set_config('carrel.accounts', '{}', true), set_config('statement_timeout', '{}', true)
 """
 
+_SNAPSHOT: Final = "begin isolation level repeatable read, read only;"
+_MOMENT: Final = re.compile(r"[0-9A-F-]*", re.ASCII)
 _LISTENED: Final = """
     select exists (select from pg_locks l join pg_database d on d.oid = l.database
                    where l.locktype = 'advisory' and l.classid = $1::int::oid and d.datname = current_database())
@@ -57,6 +60,9 @@ class Statement:
         if not isinstance(grant, PlatformGrant) and grant.tenant is not None:
             values = {**values, "tenant": grant.tenant}
         return [values[name] for name in self.names]
+
+
+_EXPORT: Final = Statement("select pg_export_snapshot()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +140,29 @@ class Database:
         """How many connections are out; 0 when nothing runs."""
         return self._pool.get_size() - self._pool.get_idle_size()
 
-    @asynccontextmanager
-    async def transaction(self, grant: Grant, *, timeout: float = 30.0) -> AsyncIterator[Transaction]:
+    def transaction(self, grant: Grant, *, timeout: float = 30.0) -> AbstractAsyncContextManager[Transaction]:
         """Commits at the end, rolls back on any exception. `timeout` bounds each statement, in seconds.
 
         Raises Unavailable when the database does not answer or no connection comes free in time.
         """
+        return self._begun("begin;", grant, timeout)
+
+    def snapshot(
+        self, grant: Grant, *, of: str = "", timeout: float = 300.0
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """As `transaction`, read-only, and everything in it is seen as at one moment.
+
+        `of` is what `moment_of` says of another snapshot that is still open: then it is that one's moment.
+        """
+        if not _MOMENT.fullmatch(of):
+            raise TypeError("A moment is what the database calls it.")
+        return self._begun(_SNAPSHOT + (f"set transaction snapshot '{of}';" if of else ""), grant, timeout)
+
+    @asynccontextmanager
+    async def _begun(self, opening: str, grant: Grant, timeout: float) -> AsyncIterator[Transaction]:
         with translated():
-            async with self._pool.acquire(timeout=self._patience) as connection:
-                await connection.execute(_beginning(grant, timeout))
+            async with self._borrowed() as connection:
+                await connection.execute(opening + _beginning(grant, timeout))
                 try:
                     yield Transaction(grant, connection, timeout + _MARGIN)
                 except BaseException:
@@ -150,6 +170,41 @@ class Database:
                         await connection.execute("rollback")
                     raise
                 await connection.execute("commit")
+
+    @asynccontextmanager
+    async def reading(self, grant: Grant, within: object = None) -> AsyncIterator[Transaction]:
+        """The transaction `within` that is open already, which must be the same grant's; else one of its own.
+
+        Raises what `transaction` raises.
+        """
+        if not isinstance(within, Transaction):
+            async with self.transaction(grant) as tx:
+                yield tx
+        elif within.grant is grant:
+            yield within
+        else:
+            raise TypeError("A transaction reads under its own grant.")
+
+    async def look_up(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        """One row that a definer function finds before any tenant is known: a single message, and nothing is bound.
+
+        So row-level security shows no row to anything but the function. Raises Unavailable.
+        """
+        with translated():
+            async with self._borrowed() as connection:
+                return await connection.fetchrow(
+                    statement.sql, *(values[name] for name in statement.names), timeout=_MARGIN
+                )
+
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[Borrowed]:
+        """The pool's own timeout would make a task of every acquisition. Raises TimeoutError."""
+        async with asyncio.timeout(self._patience):
+            connection = await self._pool.acquire()
+        try:
+            yield connection
+        finally:
+            await self._pool.release(connection)
 
     @asynccontextmanager
     async def listening(
@@ -173,12 +228,17 @@ class Database:
     async def listened(self, channel: str) -> bool:
         """Whether anybody listens on the channel now, in any process on any machine."""
         with translated():
-            async with self._pool.acquire(timeout=self._patience) as connection:
+            async with self._borrowed() as connection:
                 return bool(await connection.fetchval(_LISTENED, _presence(channel)))
 
 
+async def moment_of(tx: Transaction) -> str:
+    """The name under which another transaction can see what this snapshot sees, as long as it is open."""
+    return str(await tx.value(_EXPORT))
+
+
 def _beginning(grant: Grant, timeout: float) -> str:
-    """One message that opens the transaction and binds it: two would cost every transaction a tenth of a millisecond.
+    """What binds a transaction, in the message that opens it: two would cost each one a tenth of a millisecond.
 
     A message of several statements takes no parameters, so what stands in the quotes is nothing but ids and numbers.
     """

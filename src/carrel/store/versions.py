@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from carrel.domain.errors import Conflict, NotFound
 from carrel.domain.ids import DocumentId, SourceId, UserId, VersionId, document_id, new_id
@@ -29,14 +30,15 @@ _DELIVERED_AGAIN = Statement("""
     update documents d set deliveries = d.deliveries + 1 from document_versions v
     where d.tenant_id = :tenant and d.id = :id and d.deleted_at is null
       and v.tenant_id = d.tenant_id and v.id = d.newest_version_id and v.fingerprint = :fingerprint
-      and v.failure_code is distinct from 'content_missing'
+      and coalesce(v.failure_code, '') not in ('content_missing', 'requester_suspended')
 """)
 _ALL_DELIVERED_AGAIN = Statement("""
     with same as (
         select d.id from unnest(:ids::uuid[], :fingerprints::bytea[]) given (id, fingerprint)
         join documents d on d.tenant_id = :tenant and d.id = given.id and d.deleted_at is null
         join document_versions v on v.tenant_id = d.tenant_id and v.id = d.newest_version_id
-            and v.fingerprint = given.fingerprint and v.failure_code is distinct from 'content_missing'
+            and v.fingerprint = given.fingerprint
+            and coalesce(v.failure_code, '') not in ('content_missing', 'requester_suspended')
         order by d.id for update of d
     )
     update documents d set deliveries = d.deliveries + 1 from same where d.tenant_id = :tenant and d.id = same.id
@@ -58,8 +60,10 @@ _FORGET_NEW = Statement("""
 """)
 _ADD = Statement("""
     insert into document_versions
-        (tenant_id, id, document_id, source_id, owner_id, fingerprint, blob_key, media_type, size, state, stage)
-    values (:tenant, :id, :document, :source, :owner, :fingerprint, :blob, :media_type, :size, 'pending', 'queued')
+        (tenant_id, id, document_id, source_id, owner_id, fingerprint, blob_key, media_type, size, state, stage,
+         requested_by)
+    values (:tenant, :id, :document, :source, :owner, :fingerprint, :blob, :media_type, :size, 'pending', 'queued',
+            :requester)
 """)
 _ADOPT = Statement("""
     update documents set newest_version_id = :version, same_as = :same_as,
@@ -115,12 +119,26 @@ _FAIL = Statement("""
 """)
 _RETRY = Statement("""
     update document_versions v set state = 'pending', stage = 'queued', attempts = 0, updated_at = now(),
-        failure_code = null, failure_detail = null, failure_retryable = null
+        requested_by = :requester, failure_code = null, failure_detail = null, failure_retryable = null
     from documents d
     where v.tenant_id = :tenant and d.tenant_id = v.tenant_id and d.newest_version_id = v.id and d.deleted_at is null
       and v.state = 'failed' and (:document::uuid is null or d.id = :document)
       and (:source::uuid is null or v.source_id = :source) and (:code::text is null or v.failure_code = :code)
     returning v.id, v.owner_id, v.size
+""")
+_PUT_BACK = Statement("""
+    update document_versions set state = 'pending', stage = 'queued', attempts = greatest(:attempts - 1, 0),
+        updated_at = now()
+    where tenant_id = :tenant and id = :id and state = 'processing'
+""")
+_STANDING = Statement("""
+    select t.status = 'active' as tenant,
+           v.requested_by is null or coalesce(m.status = 'active' and u.status = 'active', false) as requester
+    from tenants t
+    left join document_versions v on v.tenant_id = t.id and v.id = :version
+    left join memberships m on m.tenant_id = v.tenant_id and m.user_id = v.requested_by
+    left join users u on u.id = m.user_id
+    where t.id = :tenant
 """)
 
 
@@ -147,9 +165,10 @@ class Registered:
         return self.version is not None
 
 
-async def register(tx: Transaction, source: Source, arrival: Arrival) -> Registered:
+async def register(tx: Transaction, source: Source, arrival: Arrival, *, requester: UserId | None = None) -> Registered:
     """The document and its new version, whose job is demanded last. Nothing is done for bytes that are known.
 
+    The work is done as long as the requester is an active member; without one the tenant itself has asked.
     Raises NotFound when the source was deleted meanwhile.
     """
     document = document_id(source.id, arrival.key)
@@ -167,7 +186,7 @@ async def register(tx: Transaction, source: Source, arrival: Arrival) -> Registe
         return Registered(Outcome.DUPLICATE, DocumentId(twin), DocumentId(twin))
     if newest:
         await tx.run(_NO_TWIN, id=document)
-    version = await _adopt(tx, source, arrival, twin)
+    version = await _adopt(tx, source, arrival, twin, requester=requester)
     return Registered(Outcome.REPLACED if newest else Outcome.CREATED, document, twin, version)
 
 
@@ -182,7 +201,9 @@ async def unchanged(tx: Transaction, fingerprints: Mapping[DocumentId, bytes]) -
     return {DocumentId(row["id"]) for row in rows}
 
 
-async def _adopt(tx: Transaction, source: Source, arrival: Arrival, twin: DocumentId | None) -> VersionId:
+async def _adopt(
+    tx: Transaction, source: Source, arrival: Arrival, twin: DocumentId | None, *, requester: UserId | None
+) -> VersionId:
     document, version = document_id(source.id, arrival.key), VersionId(new_id())
     await tx.run(
         _ADD,
@@ -194,6 +215,7 @@ async def _adopt(tx: Transaction, source: Source, arrival: Arrival, twin: Docume
         blob=arrival.blob.key,
         media_type=arrival.media_type,
         size=arrival.blob.size,
+        requester=requester,
     )
     await tx.run(_ADOPT, id=document, version=version, same_as=twin, title=title_from_key(arrival.key))
     return version
@@ -282,6 +304,25 @@ async def fail(tx: Transaction, claim: Claim, failure: Failure) -> None:
     await _set_failure(tx, claim, failure, "failed")
 
 
+async def put_back(tx: Transaction, claim: Claim) -> None:
+    """Back to pending as if this attempt had not been."""
+    await tx.run(_PUT_BACK, id=claim.subject, attempts=claim.attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether work may go on: its tenant is active, and so is the member who asked for it, if anybody did."""
+
+    tenant: bool
+    requester: bool
+
+
+async def standing(tx: Transaction, subject: UUID) -> Standing:
+    """Of the work on a version; for a subject that is none, only the tenant counts."""
+    row = await tx.row(_STANDING, version=subject)
+    return Standing(row["tenant"], row["requester"]) if row else Standing(tenant=False, requester=False)
+
+
 async def _set_failure(tx: Transaction, claim: Claim, failure: Failure, state: str) -> None:
     await tx.run(
         _FAIL,
@@ -304,22 +345,26 @@ class Redrive:
     code: str | None = None
 
 
-async def redrive(tx: Transaction, wish: Redrive) -> int:
-    """Failed versions back to the queue, each with a fresh count of attempts."""
-    rows = await tx.rows(_RETRY, document=wish.document, source=wish.source, code=wish.code)
+async def redrive(tx: Transaction, wish: Redrive, *, requester: UserId | None) -> int:
+    """Failed versions back to the queue, each with a fresh count of attempts and asked for by the requester."""
+    rows = await tx.rows(_RETRY, document=wish.document, source=wish.source, code=wish.code, requester=requester)
     for row in rows:
         owner = row["owner_id"] and UserId(row["owner_id"])
         await jobs.enqueue(tx, JobKind.INGEST, row["id"], owner=owner, cost=jobs.cost_of(row["size"]))
     return len(rows)
 
 
-async def retry(tx: Transaction, document: DocumentId) -> None:
+async def retry(tx: Transaction, document: DocumentId, *, requester: UserId | None) -> None:
     """Raises NotFound, Conflict `not_failed`."""
-    if await redrive(tx, Redrive(document=document)):
+    if await redrive(tx, Redrive(document=document), requester=requester):
         return
     if not await tx.value(_EXISTS, id=document):
         raise NotFound
     raise Conflict("Only a failed document can be tried again.", code="not_failed")
+
+
+async def exists(tx: Transaction, document: DocumentId) -> bool:
+    return bool(await tx.value(_EXISTS, id=document))
 
 
 _EXISTS = Statement("select 1 from documents where tenant_id = :tenant and id = :id and deleted_at is null")

@@ -89,10 +89,8 @@ class Keys:
         """The operator key of the first run; None on every later one."""
         key = new_api_key()
         async with self._database.transaction(for_machine()) as tx:
-            if await credentials.has_operator(tx):
-                return None
-            await credentials.add_operator(tx, key.id, name="first run", mac=key.mac(self._pepper))
-        return key
+            made = await credentials.add_first_operator(tx, key.id, name="first run", mac=key.mac(self._pepper))
+        return key if made else None
 
     async def _add(self, tx: Transaction, key: ApiKey, wish: KeyWish, maker: Principal) -> IssuedKey:
         if wish.expires_at is not None and await credentials.has_passed(tx, wish.expires_at):

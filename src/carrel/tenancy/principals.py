@@ -1,17 +1,20 @@
 """Who asks: every kind of credential ends here, in one `Principal` loaded from live rows."""
 
+import uuid
 from typing import Protocol
 
-from carrel.domain.access import Principal, PrincipalKind, can, enter, for_machine, operate
+from carrel.domain.access import Principal, PrincipalKind, can, enter, operate
 from carrel.domain.credentials import ApiKey, parse_api_key
 from carrel.domain.errors import Unauthenticated
-from carrel.domain.ids import KeyId, UserId
+from carrel.domain.ids import KeyId, TenantId, UserId
 from carrel.domain.rights import Permission, scopes_of
 from carrel.store import credentials, sessions
 from carrel.store.credentials import FoundKey
+from carrel.store.sessions import FoundSession
 from carrel.store.transaction import Database
 from carrel.tenancy import tokens
-from carrel.tenancy.tokens import AccessTokens
+from carrel.tenancy.refusals import Refusals, Refused
+from carrel.tenancy.tokens import AccessTokens, Claims
 
 
 class Logins(Protocol):
@@ -23,15 +26,25 @@ class Logins(Protocol):
 
 
 class Principals:
-    """`logins` is for the tokens of other issuers; None means that none is trusted."""
+    """`logins` is for the tokens of other issuers; None means that none is trusted.
+
+    `refusals` is told of dead credentials of a known tenant.
+    """
 
     def __init__(
-        self, database: Database, *, pepper: bytes, tokens: AccessTokens, logins: Logins | None = None
+        self,
+        database: Database,
+        *,
+        pepper: bytes,
+        tokens: AccessTokens,
+        logins: Logins | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self._database = database
         self._pepper = pepper
         self._tokens = tokens
         self._logins = logins
+        self._refusals = refusals
 
     async def authenticate(self, token: str) -> Principal:
         """Raises Unauthenticated with a code that says why: malformed, unknown, expired, revoked, tenant_inactive."""
@@ -45,9 +58,13 @@ class Principals:
         return await self._logins.principal(token, issuer)
 
     async def _by_key(self, key: ApiKey) -> Principal:
-        async with self._database.transaction(for_machine()) as tx:
-            found = await credentials.find(tx, key.id)
-        principal = self._judge(key, found)
+        found = await credentials.find(self._database, key.id)
+        try:
+            principal = self._judge(key, found)
+        except Unauthenticated as refusal:
+            if found is not None:
+                await self._tell(refusal, found.tenant, user=found.made_by or UserId(key.id), credential=key.id)
+            raise
         if found and found.stale and can(principal, Permission.METADATA if principal.tenant else Permission.PLATFORM):
             await self._note_use(key.id, principal)
         return principal
@@ -76,12 +93,12 @@ class Principals:
 
     async def _by_session(self, token: str) -> Principal:
         claims = self._tokens.read(token)
-        async with self._database.transaction(for_machine()) as tx:
-            found = await sessions.find(tx, claims.session)
-        if found is None or found.user != claims.user or not found.live:
-            raise Unauthenticated("This session has ended: sign in again.", code="session_ended")
-        if claims.tenant is not None and claims.tenant not in found.roles:
-            raise Unauthenticated("You have no way into this organisation any more.", code="tenant_inactive")
+        row = await sessions.find(self._database, claims.session)
+        try:
+            found = _judged_session(claims, row)
+        except Unauthenticated as refusal:
+            await self._tell(refusal, claims.tenant, user=claims.user, credential=claims.session)
+            raise
         role = None if claims.tenant is None else found.roles[claims.tenant]
         return Principal(
             kind=PrincipalKind.SESSION,
@@ -94,6 +111,12 @@ class Principals:
             person=claims.user,
         )
 
+    async def _tell(
+        self, refusal: Unauthenticated, tenant: TenantId | None, *, user: UserId, credential: uuid.UUID
+    ) -> None:
+        if self._refusals is not None and tenant is not None:
+            await self._refusals.note(Refused(tenant, user, credential, refusal.code))
+
     async def _note_use(self, key: KeyId, principal: Principal) -> None:
         """Written at most once a minute for each key."""
         if principal.tenant is None:
@@ -102,3 +125,11 @@ class Principals:
             return
         async with self._database.transaction(enter(principal, Permission.METADATA)) as tx:
             await credentials.note_use(tx, key)
+
+
+def _judged_session(claims: Claims, found: FoundSession | None) -> FoundSession:
+    if found is None or found.user != claims.user or not found.live:
+        raise Unauthenticated("This session has ended: sign in again.", code="session_ended")
+    if claims.tenant is not None and claims.tenant not in found.roles:
+        raise Unauthenticated("You have no way into this organisation any more.", code="tenant_inactive")
+    return found

@@ -18,6 +18,7 @@ from carrel.wiring.database import Base, migrate
 from carrel.wiring.examination import doctor
 from carrel.wiring.home import Secrets, SettingsError, load, secrets_of
 from carrel.wiring.models import install_model, model
+from carrel.wiring.rotation import Rotated, retire, rotate
 
 __all__ = [
     "Application",
@@ -25,6 +26,7 @@ __all__ = [
     "Bench",
     "Office",
     "Parts",
+    "Rotated",
     "Secrets",
     "Settings",
     "SettingsError",
@@ -37,6 +39,8 @@ __all__ = [
     "migrate",
     "model",
     "office",
+    "retire",
+    "rotate",
     "running",
     "secrets_of",
     "tasks",

@@ -14,6 +14,7 @@ from carrel.adapters.lexical.postgres import PostgresWords
 from carrel.adapters.models.extractive import Extractive
 from carrel.adapters.parsers.media import SUPPORTED, media_type_of
 from carrel.adapters.vectors.pgvector import PgvectorIndexes
+from carrel.ask.across import Across
 from carrel.ask.answer import Answerer
 from carrel.ask.pipeline import Asking
 from carrel.ask.question import Asker
@@ -22,6 +23,7 @@ from carrel.domain.errors import Refusal
 from carrel.domain.jobs import JobKind
 from carrel.domain.layout import Thresholds
 from carrel.ingest.desk import Desk
+from carrel.ingest.farewell import Farewell
 from carrel.ingest.forget import Forgetting, Purge
 from carrel.ingest.index import Indexer
 from carrel.ingest.pipeline import Ingestion, Tools, Work
@@ -33,18 +35,38 @@ from carrel.ingest.weigh import Weighing
 from carrel.library.bots import Bots
 from carrel.library.documents import Documents
 from carrel.library.sources import Sources
+from carrel.operate.audit import Audit
 from carrel.operate.health import Health
+from carrel.operate.seal import Sealer
 from carrel.ports.embedder import Embedder
 from carrel.ports.lexical import Analyzer, LexicalIndexes
 from carrel.ports.model import Model
 from carrel.ports.parser import Parser
 from carrel.ports.vectors import VectorIndexes
 from carrel.settings import Settings
+from carrel.tenancy.credentials import Credentials
+from carrel.tenancy.destroy import Destroying
+from carrel.tenancy.export import Exports
+from carrel.tenancy.groups import GroupGrants
+from carrel.tenancy.imports import Imports
+from carrel.tenancy.invitations import Invitations
 from carrel.tenancy.keys import Keys
+from carrel.tenancy.life import Life
+from carrel.tenancy.limits import Gate
+from carrel.tenancy.logins import Exchange, IssuerLogins
+from carrel.tenancy.mailroom import Mailroom
+from carrel.tenancy.members import Members
 from carrel.tenancy.principals import Principals
+from carrel.tenancy.quotas import Allowances
+from carrel.tenancy.refusals import Refusals
 from carrel.tenancy.tenants import Tenants
+from carrel.tenancy.tidy import Tidying
 from carrel.tenancy.tokens import AccessTokens
+from carrel.tenancy.vault import Vault
 from carrel.wiring.database import Base, opened
+from carrel.wiring.entrance import Entrance, entrance
+from carrel.wiring.intake import UploadIntake
+from carrel.wiring.mail import mailer, mailroom
 
 if TYPE_CHECKING:
     from carrel.adapters.embedders.minilm import MiniLM
@@ -54,6 +76,7 @@ Task = Callable[[Work], Awaitable[None]]
 
 _PATIENCE: Final = 60.0
 _HOARD: Final = 8 << 20  # bytes
+_CRUMBS: Final = 1 << 20  # bytes
 _ARENAS: Final = -8  # M_ARENA_MAX of malloc.h
 
 
@@ -75,8 +98,21 @@ class Office:
     """Everything but asking: it needs no embedder and opens quickly."""
 
     principals: Principals
+    entrance: Entrance
+    exchange: Exchange
+    groups: GroupGrants
     tenants: Tenants
+    life: Life
+    exports: Exports
+    imports: Imports
     keys: Keys
+    credentials: Credentials
+    audit: Audit
+    gate: Gate
+    allowances: Allowances
+    refusals: Refusals
+    members: Members
+    invitations: Invitations
     sources: Sources
     bots: Bots
     documents: Documents
@@ -90,18 +126,37 @@ class Office:
 @dataclass(frozen=True, slots=True)
 class Application(Office):
     asking: Asking
+    across: Across
 
 
 def _office(base: Base) -> Office:
     database, secrets = base.database, base.secrets
+    tokens = AccessTokens(secrets.master_keys)
+    logins = IssuerLogins(database, base.issuer) if base.issuer else None
+    refusals = Refusals(database)
+    tenants, life = Tenants(database), Life(database)
+    uploads = Uploads(database, base.blobs, judge_type=media_type_of, quotas=base.quotas)
     return Office(
-        principals=Principals(database, pepper=secrets.pepper, tokens=AccessTokens(secrets.master_key)),
-        tenants=Tenants(database),
+        principals=Principals(database, pepper=secrets.pepper, tokens=tokens, logins=logins, refusals=refusals),
+        entrance=entrance(base, tokens),
+        exchange=Exchange(database, tokens),
+        groups=GroupGrants(database, issuer=base.issuer.name if base.issuer else None),
+        tenants=tenants,
+        life=life,
+        exports=Exports(database, base.blobs),
+        imports=Imports(database, tenants, life, intake=UploadIntake(uploads)),
         keys=Keys(database, pepper=secrets.pepper),
+        credentials=Credentials(database, Vault(secrets.master_keys), pepper=secrets.pepper),
+        audit=Audit(database),
+        gate=Gate(database, base.limiter, base.rates),
+        allowances=Allowances(database, defaults=base.quotas),
+        refusals=refusals,
+        members=Members(database),
+        invitations=Invitations(database, pepper=secrets.pepper),
         sources=Sources(database),
         bots=Bots(database),
         documents=Documents(database, base.blobs),
-        uploads=Uploads(database, base.blobs, judge_type=media_type_of),
+        uploads=uploads,
         forgetting=Forgetting(database),
         retries=Retries(database),
         desk=Desk(database),
@@ -117,8 +172,11 @@ def assemble(parts: Parts) -> Application:
         Answerer(parts.model, patience=_PATIENCE),
         asker=Asker(parts.embedder, parts.analyzer),
         analyzer=parts.analyzer,
+        quotas=parts.base.quotas,
     )
-    return Application(**{name: getattr(office, name) for name in Office.__dataclass_fields__}, asking=asking)
+    across = Across(parts.base.database, asking)
+    fields = {name: getattr(office, name) for name in Office.__dataclass_fields__}
+    return Application(**fields, asking=asking, across=across)
 
 
 def tasks(parts: Parts, parser: Parser) -> dict[JobKind, Task]:
@@ -126,11 +184,14 @@ def tasks(parts: Parts, parser: Parser) -> dict[JobKind, Task]:
     database, blobs = parts.base.database, parts.base.blobs
     indexer = Indexer(database, parts.vectors, parts.words, analyzer=parts.analyzer)
     tools = Tools(database, blobs, parser, parts.embedder, parts.analyzer, parts.vectors, indexer)
+    destroying = Destroying(database, blobs)
     return {
+        JobKind.DESTROY: lambda work: destroying.run(work.grant, work.claim),
         JobKind.INGEST: _returning_memory(Ingestion(tools).run),
         JobKind.PURGE: Purge(database, blobs, parts.vectors, parts.words).run,
         JobKind.WEIGH: _returning_memory(Weighing(database, parts.words, parts.thresholds).run),
         JobKind.RESHAPE: Reshaping(database, parts.thresholds).run,
+        JobKind.FAREWELL: Farewell(database).run,
     }
 
 
@@ -155,6 +216,9 @@ class Bench:
     concurrency: int
     lease: float
     sweep: Callable[[], Awaitable[None]]
+    sealer: Sealer
+    mailroom: Mailroom
+    tidy: Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -162,7 +226,17 @@ async def working(settings: Settings) -> AsyncIterator[Bench]:
     _allocate_in_one_place()
     async with equipped(settings) as parts, parsing(settings) as parser:
         rules, sweep = settings.worker, Sweep(parts.base.database, parts.base.blobs, thresholds=parts.thresholds)
-        yield Bench(Desk(parts.base.database), tasks(parts, parser), rules.concurrency, rules.lease, sweep.run)
+        post, tidying = mailroom(parts.base, mailer(settings)), Tidying(parts.base.database)
+        yield Bench(
+            Desk(parts.base.database),
+            tasks(parts, parser),
+            rules.concurrency,
+            rules.lease,
+            sweep.run,
+            Sealer(parts.base.database),
+            post,
+            tidying.run,
+        )
 
 
 @asynccontextmanager
@@ -216,16 +290,19 @@ def _load_embedder(settings: Settings) -> "MiniLM":
 def _returning_memory(task: Task) -> Task:
     """What documents and tenants needed goes back to the system: each thread's allocator would keep it.
 
-    Measured from the last return, not from the job's begin: jobs overlap, and many small hoards are a large one.
+    Measured from the last return, not from the job's begin: jobs overlap, and many small hoards are a large one. With
+    nothing more in hand little is reason enough: what is kept then is kept for nobody.
     """
-    least = _resident()
+    least, in_hand = _resident(), 0
 
     async def run(work: Work) -> None:
-        nonlocal least
+        nonlocal least, in_hand
+        in_hand += 1
         try:
             await task(work)
         finally:
-            if _resident() > least + _HOARD:
+            in_hand -= 1
+            if _resident() > least + (_HOARD if in_hand else _CRUMBS):
                 _return_memory()
                 least = _resident()
 

@@ -3,15 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from carrel.adapters.blobs.local import LocalBlobs
+from carrel.domain.limits import Rates
+from carrel.domain.quotas import Quotas
 from carrel.ports.blobs import Blobs
+from carrel.ports.issuers import Issuer
+from carrel.ports.limits import Limiter
 from carrel.settings import Settings
 from carrel.store import catalogue, schema
 from carrel.store.schema import SchemaError
 from carrel.store.transaction import Database
+from carrel.tenancy.origins import Network, networks
+from carrel.tenancy.passwords import Passwords
 from carrel.wiring.home import Secrets, SettingsError, make_home, secrets_of
+from carrel.wiring.limits import in_memory, limiter, quotas, rates
+from carrel.wiring.login import issuer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,12 @@ class Base:
     database: Database
     blobs: Blobs
     secrets: Secrets
+    limiter: Limiter = field(default_factory=in_memory)
+    issuer: Issuer | None = None
+    passwords: Passwords = field(default_factory=Passwords)
+    proxies: tuple[Network, ...] = ()
+    rates: Rates = field(default_factory=Rates)
+    quotas: Quotas = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -45,7 +59,19 @@ async def opened(settings: Settings) -> AsyncIterator[Base]:
             found.app, connections=settings.database.connections, patience=settings.database.patience
         )
         try:
-            yield Base(database, LocalBlobs(settings.blobs.path or settings.folder / "blobs"), secrets_of(settings))
+            async with limiter(settings.limits) as counting:
+                blobs = LocalBlobs(settings.blobs.path or settings.folder / "blobs")
+                proxies = networks(settings.proxies)
+                yield Base(
+                    database,
+                    blobs,
+                    secrets_of(settings),
+                    counting,
+                    issuer(settings),
+                    proxies=proxies,
+                    rates=rates(settings.limits),
+                    quotas=quotas(settings.quotas),
+                )
         finally:
             await database.close()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from carrel.operate.doctor import Mark, Patient, Remark, examine
-from carrel.settings import Settings
+from carrel.settings import Settings, Smtp
 from carrel.wiring.application import parsing
 from carrel.wiring.database import addresses, migrates_itself
 from carrel.wiring.home import make_home
@@ -36,12 +36,21 @@ async def doctor(settings: Settings, *, patience: float = 20.0) -> list[Remark]:
 def _in_force(settings: Settings) -> Iterator[Remark]:
     yield Remark(Mark.GOOD, "home", f"Carrel keeps its own things in {settings.folder} (CARREL_HOME).")
     yield Remark(Mark.GOOD, "environment", f"This is {settings.environment} (CARREL_ENVIRONMENT).")
+    yield _mail(settings)
     if settings.database.url is None:
         yield Remark(Mark.GOOD, "database", "The database is the embedded one, in the home folder.")
         return
     parts = urlsplit(settings.database.url.get_secret_value())
     where = f"{parts.hostname}:{parts.port or 5432}{parts.path} as {parts.username}"
     yield Remark(Mark.GOOD, "database", f"The database is {where} (CARREL_DATABASE__URL).")
+
+
+def _mail(settings: Settings) -> Remark:
+    if isinstance(settings.mail, Smtp):
+        return Remark(Mark.GOOD, "mail", f"Mail is sent by {settings.mail.host}:{settings.mail.port} (CARREL_MAIL__…).")
+    mark = Mark.WRONG if settings.environment == "production" else Mark.NOTE
+    sentence = f"Mail is sent to nobody: letters are files in {settings.folder / 'outbox'}. Set CARREL_MAIL__KIND=smtp."
+    return Remark(mark, "mail", sentence)
 
 
 @asynccontextmanager

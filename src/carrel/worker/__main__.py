@@ -9,7 +9,8 @@ import sys
 from carrel import wiring
 from carrel.domain.errors import Refusal
 from carrel.worker.loop import Worker
-from carrel.worker.rounds import hourly
+from carrel.worker.post import sending
+from carrel.worker.rounds import hourly, sealing
 
 
 async def _work(settings: wiring.Settings, *, tell: bool) -> None:
@@ -17,7 +18,13 @@ async def _work(settings: wiring.Settings, *, tell: bool) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with wiring.working(settings) as bench, hourly(bench.sweep):
+    async with (
+        wiring.working(settings) as bench,
+        hourly(bench.sweep),
+        hourly(bench.tidy),
+        sealing(bench.sealer),
+        sending(bench.mailroom),
+    ):
         if tell:
             _tell({"pid": os.getpid(), "concurrency": bench.concurrency})
         await Worker(bench.desk, bench.tasks, concurrency=bench.concurrency, lease=bench.lease).run(stop)

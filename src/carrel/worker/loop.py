@@ -21,6 +21,7 @@ Task = Callable[[Work], Awaitable[None]]
 _POLL: Final = 2.0
 _QUICK_POLL: Final = 0.1
 _REST: Final = 1.0
+_LOOK: Final = 4.0  # whoever is suspended is noticed within five seconds
 _HARMLESS: Final = 2  # attempts: a crash or two may be somebody else's doing
 
 
@@ -113,9 +114,12 @@ class Worker:
             raise several.exceptions[0] from None
 
     async def _beat(self, work: Work) -> None:
-        """Keep the lease. Raises LeaseLost when it is gone; a database that does not answer gets another chance."""
+        """Keep the lease. Raises LeaseLost when it is gone, and what the desk refuses to somebody who was suspended.
+
+        A database that does not answer gets another chance.
+        """
         while True:
-            await asyncio.sleep(self._lease / 3)
+            await asyncio.sleep(min(self._lease / 3, _LOOK))
             try:
                 await self._desk.beat(work, lease=self._lease)
             except Unavailable as problem:

@@ -8,10 +8,19 @@ from typing import Final
 import structlog
 
 from carrel.domain.errors import Unavailable
+from carrel.operate.seal import Sealer
 
 log = structlog.get_logger(__name__)
 
 _HOUR: Final = 3600.0
+_MINUTE: Final = 60.0
+
+
+@asynccontextmanager
+async def sealing(sealer: Sealer) -> AsyncIterator[None]:
+    """Every minute what is new in the audit log is sealed; every hour the heads of the chains are told."""
+    async with hourly(sealer.run, seconds=_MINUTE), hourly(sealer.tell):
+        yield
 
 
 @asynccontextmanager

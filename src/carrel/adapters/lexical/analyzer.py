@@ -56,9 +56,7 @@ class EnglishAnalyzer:
     def held(self, wanted: frozenset[str], texts: Sequence[str]) -> list[frozenset[str]]:
         """Each distinct word is stemmed once for all texts, and only if it may become a stem that is wanted."""
         surfaces = [set(_surfaces(text)) for text in texts]
-        heads = _heads(wanted)
-        likely = [one for one in set().union(*surfaces) if _may_hold(one, heads)]
-        words = [(surface, word) for surface in likely for word in _words(surface)]
+        words = [(surface, word) for surface in _likely(set().union(*surfaces), wanted) for word in _words(surface)]
         found: dict[str, frozenset[str]] = {}
         for (surface, _), stem in zip(words, self._stemmer.stemWords([word for _, word in words]), strict=True):
             if stem in wanted:
@@ -66,21 +64,28 @@ class EnglishAnalyzer:
         return [_NONE.union(*(found[one] for one in own & found.keys())) for own in surfaces]
 
 
-def _heads(stems: Iterable[str]) -> tuple[str, ...]:
+def _likely(surfaces: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """All that may become a stem that is wanted. Of a plain word its first letters tell, and most words are plain."""
+    heads = _heads(wanted)
+    return [
+        one
+        for one in surfaces
+        if one[:2].lower() in heads
+        or one[0].lower() in heads
+        or (not (one.isascii() and one.isalpha() and one[1:].islower()) and _may_hold(one, heads))
+    ]
+
+
+def _heads(stems: Iterable[str]) -> frozenset[str]:
     """How a word must begin to become one of the stems: stemming keeps two letters, but makes `die` of `dying`."""
     heads = {stem[:2] for stem in stems}
-    return tuple(heads | {head[0] + "y" for head in heads if head.endswith("i")})
+    return frozenset(heads | {head[0] + "y" for head in heads if head.endswith("i")})
 
 
-def _may_hold(surface: str, heads: tuple[str, ...]) -> bool:
-    """False is sure and cheap: most words of a text are one English word that begins otherwise."""
-    low = surface.lower()
-    if low.startswith(heads) or not surface.isascii():
-        return True
-    if surface.isalpha() and (surface[1:].islower() or surface.isupper()):
-        return False
-    joined = _JOINTS.sub("", low)
-    return any(head in joined for head in heads)
+def _may_hold(compound: str, heads: Iterable[str]) -> bool:
+    """False is sure: neither the whole nor a part begins so."""
+    joined = _JOINTS.sub("", compound.lower())
+    return not compound.isascii() or any(map(joined.__contains__, heads))
 
 
 def _surfaces(text: str) -> list[str]:

@@ -85,8 +85,8 @@ class PostgresWords:
         self._database = database
         self._cache = StatisticsCache(_CACHED_BYTES)
 
-    def of(self, grant: TenantGrant) -> TenantWords:
-        return _TenantWords(self._database, grant, self._cache)
+    def of(self, grant: TenantGrant, reading: object = None) -> TenantWords:
+        return _TenantWords(self._database, grant, self._cache, reading)
 
 
 class StatisticsCache:
@@ -111,10 +111,11 @@ class StatisticsCache:
 
 
 class _TenantWords:
-    def __init__(self, database: Database, grant: TenantGrant, cache: StatisticsCache) -> None:
+    def __init__(self, database: Database, grant: TenantGrant, cache: StatisticsCache, reading: object) -> None:
         self._database = database
         self._grant = grant
         self._cache = cache
+        self._reading = reading
 
     async def put(self, entries: Sequence[LexicalEntry]) -> None:
         entries = list({entry.chunk: entry for entry in entries}.values())
@@ -136,7 +137,7 @@ class _TenantWords:
     async def matching(
         self, question: Sequence[Term], *, sources: frozenset[SourceId], limit: int, versions: Versions = None
     ) -> Matches:
-        async with self._database.transaction(self._grant) as tx:
+        async with self._database.reading(self._grant, self._reading) as tx:
             state = await tx.row(_STATE)
             if state is None or not question:
                 return Matches([], (), 0.0)

@@ -18,7 +18,7 @@ class MemoryIndexes:
     def __init__(self) -> None:
         self._tenants: dict[TenantId, dict[ChunkId, DenseEntry]] = {}
 
-    def of(self, grant: TenantGrant) -> TenantVectors:
+    def of(self, grant: TenantGrant, reading: object = None) -> TenantVectors:  # noqa: ARG002 - not in a database
         return _TenantVectors(self._tenants.setdefault(grant.tenant, {}), grant)
 
 

@@ -30,14 +30,15 @@ class PgvectorIndexes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def of(self, grant: TenantGrant) -> TenantVectors:
-        return _TenantVectors(self._database, grant)
+    def of(self, grant: TenantGrant, reading: object = None) -> TenantVectors:
+        return _TenantVectors(self._database, grant, reading)
 
 
 class _TenantVectors:
-    def __init__(self, database: Database, grant: TenantGrant) -> None:
+    def __init__(self, database: Database, grant: TenantGrant, reading: object) -> None:
         self._database = database
         self._grant = grant
+        self._reading = reading
 
     async def put(self, entries: Sequence[DenseEntry]) -> None:
         entries = list({entry.chunk: entry for entry in entries}.values())
@@ -72,7 +73,7 @@ class _TenantVectors:
     async def nearest(
         self, vector: Vector, *, sources: frozenset[SourceId], limit: int, versions: Versions = None
     ) -> list[Hit]:
-        async with self._database.transaction(self._grant) as tx:
+        async with self._database.reading(self._grant, self._reading) as tx:
             rows = await tx.rows(
                 _SEARCH,
                 question=_half(vector),

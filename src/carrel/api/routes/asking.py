@@ -2,17 +2,20 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from carrel.api.idempotency import IdempotencyKey
+from carrel.api.idempotency import IdempotencyKey, Once
+from carrel.api.limits import counted, warn
 from carrel.api.schemas.answers import ChatAnswer, ChatRequest, Hits, SearchRequest
-from carrel.api.security import GuardedRoute, MayAsk, MaySearch
+from carrel.api.security import GuardedRoute, MayAsk, MaySearchAcross, principal_of, still_admitted
 from carrel.api.state import App
-from carrel.api.streaming import EVENT, EventStream, repeated
-from carrel.ask.pipeline import Done, Event
+from carrel.api.streaming import EVENT, Check, EventStream, repeated
+from carrel.ask.pipeline import Done, Event, Evidence
 from carrel.library.sources import Replayed
+from carrel.wiring import Application
 
 router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 
@@ -25,25 +28,38 @@ _EVENTS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 @router.post("/search", tags=["search"], responses={404: {}})
-async def search(principal: MaySearch, app: App, wish: SearchRequest) -> Hits:
-    """The chunks that fit best. Search never refuses: what fits badly has a low confidence."""
-    return Hits.of(await app.asking.search(principal, wish.wish()), explain=wish.explain)
+async def search(principal: MaySearchAcross, app: App, wish: SearchRequest) -> Hits:
+    """The chunks that fit best. Search never refuses: what fits badly has a low confidence.
+
+    A person who has not chosen a tenant names those to search in `tenants`.
+    """
+    return Hits.of(await app.across.search(principal, wish.wish()), explain=wish.explain)
 
 
 @router.post("/chat", tags=["chat"], response_model=ChatAnswer, responses={**_EVENTS, 404: {}})
-async def chat(principal: MayAsk, app: App, wish: ChatRequest, once: IdempotencyKey) -> ChatAnswer | Response:
+async def chat(  # noqa: PLR0917 - FastAPI calls it by name
+    request: Request, principal: MayAsk, app: App, wish: ChatRequest, once: IdempotencyKey
+) -> ChatAnswer | Response:
     """An answer with citations, or an honest refusal with guidance; a repeated stream gives the answer in one piece."""
-    allowed = await app.asking.allow(principal, wish.wish())
-    events = app.asking.chat(allowed, memo=once.memo(wish, 200, ChatAnswer.of))
+    events = _answered(request, app, wish, once)
     if wish.stream:
-        return await _streamed(events)
+        return await _streamed(counted(app.gate, principal, events), partial(still_admitted, request))
     async with aclosing(events):
         (done,) = [event async for event in events if isinstance(event, Done)]
     return ChatAnswer.of(done.remembered)
 
 
-async def _streamed(events: AsyncGenerator[Event]) -> Response:
+async def _answered(request: Request, app: Application, wish: ChatRequest, once: Once) -> AsyncGenerator[Event]:
+    allowed = await app.asking.allow(principal_of(request), wish.wish())
+    async with aclosing(app.asking.chat(allowed, memo=once.memo(wish, 200, ChatAnswer.of))) as events:
+        async for event in events:
+            if isinstance(event, Evidence):
+                warn(request, event.warnings)
+            yield event
+
+
+async def _streamed(events: AsyncGenerator[Event], check: Check) -> Response:
     try:
-        return await EventStream.begin(events)
+        return await EventStream.begin(events, check=check)
     except Replayed as replayed:
         return repeated(ChatAnswer.model_validate(replayed.answer.body))

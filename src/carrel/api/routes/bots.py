@@ -21,7 +21,7 @@ _MODEL: Final = "extractive"
 
 @router.post("", status_code=201, responses={404: {}, 409: {}})
 async def create_bot(principal: MayCurate, app: App, wish: NewBot, once: IdempotencyKey) -> BotView:
-    """Make a bot. 404 when a source is not there, 409 `bot_exists`."""
+    """Make a bot. 404 when a source or the credential is not there, 409 `bot_exists`."""
     _check_model(wish.model)
     _check_retrieval(wish.retrieval)
     memo = once.memo(wish, 201, BotView.of)
@@ -43,7 +43,7 @@ async def get_bot(principal: MayRead, app: App, bot_id: UUID) -> BotView:
 
 @router.patch("/{bot_id}", responses={409: {}})
 async def change_bot(principal: MayCurate, app: App, bot_id: UUID, change: BotChange) -> BotView:
-    """Change a bot. 404 also when a source is not there, 409 `bot_exists`."""
+    """Change a bot. 404 also when a source or the credential is not there, 409 `bot_exists`."""
     _check_retrieval(change.retrieval or ())
     return BotView.of(await app.bots.change(principal, BotId(bot_id), change.wish()))
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from carrel.api.arrivals import MOST_FILES, fingerprint, receive
 from carrel.api.idempotency import IdempotencyKey
+from carrel.api.limits import warn
 from carrel.api.schemas.documents import DocumentView, PutResult, UploadResults, WaitQuery
 from carrel.api.security import GuardedRoute, MayIngest
 from carrel.api.state import App
@@ -50,10 +51,12 @@ async def upload_documents(  # noqa: PLR0917 - FastAPI calls it by name
 
     A request that is refused as a whole (413, 415, 422) takes none.
     """
-    dock = await app.uploads.dock(principal, SourceId(source_id))
-    arrivals = await receive(app.uploads, dock, request.stream(), request.headers.get("content-type"))
-    memo = once.memo(fingerprint(arrivals), 202, UploadResults.of)
-    return UploadResults.of(await app.uploads.commit_all(dock, arrivals, memo=memo))
+    async with app.uploads.docked(principal, SourceId(source_id), expects=_expected(request)) as dock:
+        warn(request, dock.hold.warnings)
+        body = app.uploads.counted(dock, request.stream())
+        arrivals = await receive(app.uploads, dock, body, request.headers.get("content-type"))
+        memo = once.memo(fingerprint(arrivals), 202, UploadResults.of)
+        return UploadResults.of(await app.uploads.commit_all(dock, arrivals, memo=memo))
 
 
 @router.put(
@@ -79,8 +82,10 @@ async def put_document(
     query: Annotated[WaitQuery, Query()],
 ) -> PutResult:
     """Bring one document under its key: raw bytes, with their Content-Type."""
-    dock = await app.uploads.dock(principal, SourceId(source_id))
-    delivery = await _taken(app.uploads, dock, _readable(request, key), request)
+    name = _readable(request, key)
+    async with app.uploads.docked(principal, SourceId(source_id), expects=_expected(request), key=name) as dock:
+        warn(request, dock.hold.warnings)
+        delivery = await _taken(app.uploads, dock, name, request)
     document = await app.uploads.settled(dock, delivery, seconds=_PATIENCE if query.wait else 0)
     response.status_code = _status(delivery.outcome, document) if query.wait else 202
     return PutResult(
@@ -93,9 +98,16 @@ async def put_document(
 
 async def _taken(uploads: Uploads, dock: Dock, key: str, request: Request) -> Delivery:
     try:
-        return await uploads.deliver(dock, key, request.stream(), declared=request.headers.get("content-type"))
+        body = uploads.counted(dock, request.stream())
+        return await uploads.deliver(dock, key, body, declared=request.headers.get("content-type"))
     except TooLarge as error:
         raise TooLarge(f"A document has at most {MOST_BYTES:,} bytes.") from error
+
+
+def _expected(request: Request) -> int | None:
+    """What the sender says that it will send. The server itself holds it to that."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() else None
 
 
 def _readable(request: Request, key: str) -> str:

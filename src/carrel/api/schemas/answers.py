@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, Field
 
 from carrel.api.schemas.types import Asked, AttributeName, Choice, Flag, Identifier, Identifiers, Name, Text, whole
+from carrel.ask.across import MOST_TENANTS, FoundAcross
 from carrel.ask.pipeline import ChatWish, Found, SearchWish
 from carrel.domain.answers import AnswerStatus, Citation, Passage, Remembered
 from carrel.domain.ids import BotId, ChatId, SourceId
@@ -33,7 +34,7 @@ class SearchRequest(_Scoped):
     query: Question
     tenants: Annotated[
         tuple[Annotated[Text, Field(min_length=1, max_length=200)], ...] | None,
-        Field(max_length=20, description="Slugs or ids; absent means the credential's own, an empty list none."),
+        Field(max_length=MOST_TENANTS, description="Slugs or ids; absent: the credential's own, an empty list: none."),
     ] = None
     limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(whole)] = 10
     filters: Annotated[
@@ -108,14 +109,26 @@ class HitView(BaseModel):
         )
 
 
+class MissedView(BaseModel):
+    """A tenant that was asked for and could not be searched."""
+
+    tenant_id: UUID
+    code: str
+
+
 class Hits(BaseModel):
-    hits: Annotated[list[HitView], Field(description="Best first.")]
+    hits: Annotated[list[HitView], Field(description="Best first; of several tenants, by confidence.")]
     took_ms: float
+    partial: Annotated[
+        list[MissedView], Field(description="Tenants that none of the hits could come from; mostly empty.")
+    ] = []
 
     @classmethod
-    def of(cls, found: Found, *, explain: bool) -> "Hits":
+    def of(cls, found: Found | FoundAcross, *, explain: bool) -> "Hits":
         hits = [HitView.of(passage, explain=explain) for passage in found.hits]
-        return cls(hits=hits, took_ms=round(found.took_ms, 1))
+        missed = found.partial if isinstance(found, FoundAcross) else ()
+        partial = [MissedView(tenant_id=one.tenant, code=one.code) for one in missed]
+        return cls(hits=hits, took_ms=round(found.took_ms, 1), partial=partial)
 
 
 class CitationView(BaseModel):

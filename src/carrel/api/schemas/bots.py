@@ -6,13 +6,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from carrel.api.schemas.types import Asked, Attributes, Identifiers, Listing, Name, Text
-from carrel.domain.ids import SourceId
+from carrel.api.schemas.types import Asked, Attributes, Identifier, Identifiers, Listing, Name, Text
+from carrel.domain.ids import CredentialId, SourceId
 from carrel.domain.library import AttributeValue, Bot
 from carrel.library.bots import BotChange as Change
 from carrel.library.bots import NewBot as BotWish
 
 Instructions = Annotated[Text, Field(max_length=8000)]
+Credential = Annotated[Identifier | None, Field(description="The provider credential that its model is called with.")]
 
 
 class NewBot(Asked):
@@ -20,6 +21,7 @@ class NewBot(Asked):
     source_ids: Annotated[Identifiers, Field(description="The bot reads these sources and no other.")]
     instructions: Instructions = ""
     model: Name | None = None
+    credential_id: Credential = None
     retrieval: Attributes = Field(default_factory=dict)
 
     def wish(self) -> BotWish:
@@ -29,6 +31,7 @@ class NewBot(Asked):
             instructions=self.instructions,
             model=self.model,
             retrieval=self.retrieval,
+            credential=None if self.credential_id is None else CredentialId(self.credential_id),
         )
 
 
@@ -38,6 +41,7 @@ class BotChange(Asked):
     name: Name | None = None
     source_ids: Identifiers | None = None
     instructions: Instructions | None = None
+    credential_id: Credential = None
     retrieval: Attributes | None = None
 
     def wish(self) -> Change:
@@ -46,6 +50,7 @@ class BotChange(Asked):
             sources=None if self.source_ids is None else frozenset(map(SourceId, self.source_ids)),
             instructions=self.instructions,
             retrieval=self.retrieval,
+            credential=None if self.credential_id is None else CredentialId(self.credential_id),
         )
 
 
@@ -55,6 +60,7 @@ class BotView(BaseModel):
     source_ids: list[UUID]
     instructions: str
     model: str | None
+    credential_id: UUID | None
     retrieval: dict[str, AttributeValue]
     created_at: datetime
 
@@ -66,6 +72,7 @@ class BotView(BaseModel):
             source_ids=sorted(bot.sources),
             instructions=bot.instructions,
             model=bot.model,
+            credential_id=bot.credential,
             retrieval=dict(bot.retrieval),
             created_at=bot.created_at,
         )

@@ -20,6 +20,8 @@ from pydantic import (
 )
 
 from carrel.api.complaints import wrong
+from carrel.domain.addresses import LONGEST, email_address
+from carrel.domain.errors import Invalid
 from carrel.domain.library import AttributeValue
 
 Item = TypeVar("Item")
@@ -59,6 +61,15 @@ def _text(value: str) -> str:
     if "\x00" in value:
         raise wrong("invalid_text", "The text holds a character that cannot be read.")
     return value
+
+
+def _address(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return email_address(value)
+    except Invalid as error:
+        raise wrong("invalid_email", error.detail) from error
 
 
 def _identifier(value: Any) -> UUID:
@@ -124,6 +135,7 @@ Name = Annotated[
     AfterValidator(_plain),
 ]
 Text = Annotated[str, AfterValidator(_text)]
+Email = Annotated[str, BeforeValidator(_address), Field(json_schema_extra={"format": "email", "maxLength": LONGEST})]
 Identifier = Annotated[UUID, BeforeValidator(_identifier)]
 Flag = Annotated[bool, Strict()]
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_in_utc)]

@@ -1,0 +1,1 @@
+"""Mail: by an SMTP server, or into a folder."""

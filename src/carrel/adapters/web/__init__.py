@@ -1,0 +1,6 @@
+"""The way out to other machines: every address judged before it is connected to."""
+
+from carrel.adapters.web.addresses import Allowed, Judge
+from carrel.adapters.web.fetch import OutboundWeb, Rules
+
+__all__ = ["Allowed", "Judge", "OutboundWeb", "Rules"]

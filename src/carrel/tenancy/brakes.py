@@ -1,0 +1,102 @@
+"""Brakes: how often somebody may try to come in. They are always on, whatever other limits are set.
+
+Each kind of try is counted for the account from one network, for the account, for the network and for the whole
+instance, the narrowest first: who is stopped by one's own limit uses up nobody else's. Without the first, whoever knows
+an address could lock its owner out with a few wrong passwords.
+"""
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Final
+
+from carrel.domain.errors import Throttled
+from carrel.domain.limits import Limit
+from carrel.ports.limits import Limiter
+
+
+class Try(StrEnum):
+    """What is tried: a password, to have a mail sent, a code, a refresh token."""
+
+    PASSWORD = "password"  # noqa: S105 - a word, not a secret
+    MAIL = "mail"
+    CODE = "code"
+    REFRESH = "refresh"
+
+
+class Of(StrEnum):
+    """Whose limit."""
+
+    ACCOUNT_HERE = "account_here"
+    ACCOUNT = "account"
+    ORIGIN = "origin"
+    INSTANCE = "instance"
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    of: Of
+    limit: Limit
+
+
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+
+BRAKES: Final = MappingProxyType(
+    {
+        Try.PASSWORD: (
+            Brake(Of.ACCOUNT_HERE, Limit(10, 15 * _MINUTE)),
+            Brake(Of.ACCOUNT, Limit(100, _HOUR)),
+            Brake(Of.ORIGIN, Limit(300, 5 * _MINUTE)),
+            Brake(Of.INSTANCE, Limit(3000, _MINUTE)),
+        ),
+        Try.MAIL: (
+            Brake(Of.ACCOUNT, Limit(1, _MINUTE)),
+            Brake(Of.ACCOUNT, Limit(5, _HOUR)),
+            Brake(Of.ORIGIN, Limit(100, _HOUR)),
+            Brake(Of.INSTANCE, Limit(1000, _MINUTE)),
+        ),
+        Try.CODE: (
+            Brake(Of.ACCOUNT_HERE, Limit(10, 10 * _MINUTE)),
+            Brake(Of.ACCOUNT, Limit(50, _HOUR)),
+            Brake(Of.ORIGIN, Limit(300, _HOUR)),
+            Brake(Of.INSTANCE, Limit(3000, _MINUTE)),
+        ),
+        Try.REFRESH: (Brake(Of.ORIGIN, Limit(600, _MINUTE)), Brake(Of.INSTANCE, Limit(6000, _MINUTE))),
+    }
+)
+
+
+class Brakes:
+    def __init__(self, limiter: Limiter, *, pepper: bytes) -> None:
+        self._limiter = limiter
+        self._pepper = pepper
+
+    async def on(self, what: Try, *, account: str = "", origin: str) -> None:
+        """`account` is an address or an id, `origin` the network that it is tried from.
+
+        Raises Throttled, Unavailable when nobody counts: then nobody comes in.
+        """
+        for brake in BRAKES[what]:
+            whose = self._whose(brake.of, account, origin)
+            standing = await self._limiter.hit(brake.limit, "try", what, brake.of, *whose)
+            if not standing.allowed:
+                raise Throttled("Too many tries: wait a while.", wait=standing.wait)
+
+    def _whose(self, of: Of, account: str, origin: str) -> Sequence[str]:
+        match of:
+            case Of.ACCOUNT_HERE:
+                return self._hidden(account), origin
+            case Of.ACCOUNT:
+                return (self._hidden(account),)
+            case Of.ORIGIN:
+                return (origin,)
+            case Of.INSTANCE:
+                return ()
+
+    def _hidden(self, account: str) -> str:
+        """Whoever looks into the counter's storage finds no addresses."""
+        return hmac.digest(self._pepper, b"brake:" + account.encode(), sha256).hex()[:32]

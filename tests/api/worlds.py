@@ -1,0 +1,57 @@
+"""A world: something of everything that calls can name, in one tenant."""
+
+from api.callers import Caller
+from api.calls import OF_A_WORLD, Call, World
+from carrel.domain.access import console
+from carrel.domain.rights import RIGHTS, Role
+from support.people import a_person
+from support.stand import Stand
+
+_NO_PDF = b"%PDF-1.7\nThis is no PDF after all."
+
+
+async def admitted_to(call: Call, carrel: Stand, owner: Caller, operator: Caller) -> Caller:
+    """Somebody who may make a call: the owner's key if keys may, else an owner in person, else an operator."""
+    right = RIGHTS[call.needs]
+    if right.scopes:
+        return owner
+    if Role.OWNER not in right.roles or owner.tenant is None:
+        return operator
+    person = await a_person(carrel, owner=owner.tenant.id)
+    return Caller(owner.client, person.token(owner.tenant.id), owner.tenant)
+
+
+async def a_world(carrel: Stand, owner: Caller) -> World:
+    assert owner.tenant is not None
+    source = await owner.source()
+    document = await owner.put(source, "boats.md", "# Boats\n\nBoats float on water.")
+    failed = await owner.put(source, "bad.pdf", _NO_PDF)
+    assert failed["status"] == "failed"
+    bot = await owner.made("/v1/bots", {"name": "Helper", "source_ids": [source]})
+    credential = await owner.made("/v1/credentials", {"name": "main", "provider": "openai", "secret": "sk-0123456789"})
+    key = await owner.made("/v1/keys", {"name": "k", "scopes": ["search"]})
+    chat = await owner("POST", "/v1/chat", json={"message": "Do boats float?"})
+    member = await a_person(carrel, viewer=owner.tenant.id)
+    invited = await owner.made("/v1/invitations", {"email": f"{member.id}@invited.example", "role": "viewer"})
+    granted = await carrel.app.groups.create(
+        console(None), owner.tenant.id, group=str(member.id), role=Role.VIEWER, issuer="https://issuer.example"
+    )
+    gone = await carrel.app.tenants.create(console(None), "Gone", slug=f"gone-{member.id.hex}")
+    await carrel.app.life.delete(console(None), gone.id)
+    world = {
+        "tenant": str(owner.tenant.id),
+        "source": source,
+        "bot": bot["id"],
+        "document": document["id"],
+        "failed": failed["id"],
+        "key": key["id"],
+        "chat": chat.json()["chat_id"],
+        "member": str(member.id),
+        "session": str(member.session),
+        "invitation": invited["id"],
+        "group_grant": str(granted.id),
+        "credential": credential["id"],
+        "gone": str(gone.id),
+    }
+    assert world.keys() == set(OF_A_WORLD)
+    return world
