@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from carrel.adapters.mail.message import message_of
 from carrel.adapters.mail.outbox import Outbox
 from carrel.adapters.mail.smtp import SmtpMailer, SmtpServer
-from carrel.domain.errors import Unavailable
+from carrel.domain.addresses import email_address
+from carrel.domain.errors import Invalid, Unavailable
 from carrel.domain.mail import Letter
 from carrel.ports.mail import Undeliverable
 from support.post import PostOffice, a_certificate, a_post_office
@@ -111,9 +113,28 @@ async def test_nothing_but_the_text_can_be_written_into_a_letter() -> None:
             replace(LETTER, to="a@b.example\r\nBcc: c@d.example"),
             replace(LETTER, subject="x\nBcc: c@d.example"),
         ):
-            with pytest.raises(ValueError, match="linefeed or carriage return"):
+            with pytest.raises(Undeliverable):
                 await mailer(office).send(bad)
     assert office.letters == []
+
+
+async def test_an_encoded_word_in_a_subject_begins_no_header() -> None:
+    """The name of an organisation is its owner's to choose."""
+    for word in ("=?utf-8?q?x=0a=0dBcc:=20c@d.example?=", "=?utf-8?q?x=0d=0a=0d=0aforged?=", "=?utf-8?b?DQpYOiB5?="):
+        written = message_of(
+            replace(LETTER, subject=f"You are invited to {word}"), sender="carrel@localhost"
+        ).as_bytes()
+        letter = message_from_bytes(written, policy=policy.default)
+        assert (letter["To"], letter.get_content()) == (LETTER.to, LETTER.text)
+        assert {"Bcc", "X"}.isdisjoint(letter.keys())
+        assert len(letter["Subject"].splitlines()) == 1
+
+
+@pytest.mark.parametrize("local", ["=?utf-8?q?victim=40corp.example=2c?=", "=?utf-8?q?a=0d=0abcc=3ab?=", "=?x?q?aa?="])
+def test_an_encoded_word_is_no_address(local: str) -> None:
+    """A mail program would read another address there."""
+    with pytest.raises(Invalid):
+        email_address(f"{local}@people.example")
 
 
 async def test_the_outbox_keeps_each_letter_as_a_file_for_its_owner_alone(tmp_path: Path) -> None:

@@ -68,6 +68,10 @@ NOT_PUBLIC = [
     "2001:0:4136:e378:8000:63bf:3fff:fdd2",
     "2606:4700::5efe:10.0.0.1",
     "2606:4700::200:5efe:7f00:1",
+    "fd00::5efe:808:808",
+    "fe80::200:5efe:808:808",
+    "ff02::5efe:808:808",
+    "64:ff9b:1:a00:0:100:808:808",
 ]
 PUBLIC = [
     "1.1.1.1",
@@ -211,6 +215,10 @@ async def test_the_limit_counts_what_was_decoded(server: LoopbackIssuer) -> None
     assert await refusal(web(server), server.url, most=999) == "answer_refused"
     server.instead["/"] = Answer(200, gzip.compress(bytes(50 << 20)), {"Content-Encoding": "gzip", **PLAIN})
     assert await refusal(web(server), server.url, most=100_000) == "answer_refused"
+    twice = gzip.compress(gzip.compress(b"x"))
+    for packed in ("gzip, gzip", "deflate", "br"):
+        server.instead["/"] = Answer(200, twice, {"Content-Encoding": packed, **PLAIN})
+        assert await refusal(web(server), server.url) == "answer_refused"
     server.instead["/"] = Answer(200, b"no gzip", {"Content-Encoding": "gzip", **PLAIN})
     assert await refusal(web(server), server.url) == "answer_refused"
 

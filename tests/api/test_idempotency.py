@@ -13,8 +13,9 @@ from api.callers import Caller, CallerMaker
 from api.calls import CALLS, Call
 from api.worlds import a_world
 from carrel.domain.access import for_job
-from carrel.domain.rights import Permission
+from carrel.domain.rights import Permission, Role
 from carrel.store import idempotency
+from support.people import a_person
 from support.raw import connected
 from support.stand import Stand
 
@@ -88,6 +89,25 @@ async def test_a_repeated_key_is_the_same_key_in_clear_and_works(owner: Caller) 
     again = await owner("POST", "/v1/keys", json=body, headers=headers)
     assert again.json()["key"] == first.json()["key"]
     assert (await Caller(owner.client, again.json()["key"])("GET", "/v1/sources")).status_code == 200
+
+
+async def test_the_same_key_of_a_person_in_another_tenant_makes_another_key(
+    carrel: Stand, a_caller: CallerMaker, owner: Caller
+) -> None:
+    """A key names its tenant by its id: the same one twice would open whichever is found first."""
+    stranger = await a_caller()
+    assert owner.tenant
+    assert stranger.tenant
+    person = await a_person(carrel, owner=owner.tenant.id)
+    await person.joins(stranger.tenant.id, Role.OWNER)
+    headers, body = once(), {"name": "Key", "scopes": ["search"]}
+    made = []
+    for place in (owner, stranger):
+        assert place.tenant
+        caller = Caller(owner.client, person.token(place.tenant.id))
+        made.append(((await caller("POST", "/v1/keys", json=body, headers=headers)).json()["key"], place.tenant.id))
+    found = [(key, (await carrel.app.principals.authenticate(key)).tenant) for key, _ in made]
+    assert found == made
 
 
 async def test_the_same_key_of_another_caller_is_another_key(a_caller: CallerMaker, owner: Caller) -> None:

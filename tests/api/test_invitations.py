@@ -313,6 +313,40 @@ async def test_what_a_member_who_is_out_has_sent_opens_nothing(
     assert await dead(nobody, token)
 
 
+@pytest.mark.parametrize("way", ["handed over", "demoted", "by groups", "suspended on the platform"])
+async def test_nobody_gives_by_an_old_letter_what_they_could_give_no_more(
+    carrel: Stand, owner: Caller, nobody: Caller, place: SomeTenant, *, post: Post, address: str, way: str
+) -> None:
+    """Else an owner who leaves keeps a way back in."""
+    former, heir = await a_person(carrel, owner=place.id), await a_person(carrel, owner=place.id)
+    role = "owner" if way == "handed over" else "admin"
+    await invited(Caller(owner.client, former.token(place.id)), address, role)
+    token = await post.token(address)
+    if way == "handed over":
+        third = await a_person(carrel, editor=place.id)
+        await carrel.app.members.hand_over(await former.principal(place.id), third.id)
+    elif way == "demoted":
+        await carrel.app.members.change(await heir.principal(place.id), former.id, role=Role.EDITOR)
+    else:
+        statement = {
+            "by groups": "delete from memberships where user_id = $1",
+            "suspended on the platform": "update users set status = 'suspended' where id = $1",
+        }[way]
+        async with connected(carrel.endpoint.superuser_url) as superuser:
+            await superuser.execute(statement, former.id)
+    assert await dead(nobody, token)
+
+
+async def test_a_letter_of_whoever_may_still_send_it_opens(
+    carrel: Stand, owner: Caller, nobody: Caller, place: SomeTenant, *, post: Post, address: str
+) -> None:
+    former, heir = await a_person(carrel, owner=place.id), await a_person(carrel, owner=place.id)
+    await invited(Caller(owner.client, former.token(place.id)), address, "admin")
+    await carrel.app.members.change(await heir.principal(place.id), former.id, role=Role.ADMIN)
+    joined = await accepts(nobody, await post.token(address), name="Grace", password=PASSWORD)
+    assert joined.json()["role"] == "admin"
+
+
 async def test_the_token_is_in_the_letter_and_nowhere_else(
     carrel: Stand, owner: Caller, *, post: Post, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:

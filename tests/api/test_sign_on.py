@@ -74,6 +74,12 @@ async def test_a_token_of_the_issuer_is_a_bearer_token(sign: Signer, a_caller: C
     assert (gone.status_code, gone.json()["code"]) == (403, "no_membership")
 
 
+@pytest.mark.parametrize("path", ["/v1/sources", "/v1/me"])
+async def test_a_stranger_at_first_sight_is_refused_in_words(sign: Signer, path: str) -> None:
+    answer = await sign.person(str(uuid.uuid4()), a_group())("GET", path)
+    assert (answer.status_code, answer.json()["code"]) == (403, "no_membership")
+
+
 async def test_a_token_of_many_groups_passes_the_door(sign: Signer, a_caller: CallerMaker) -> None:
     place, group = await a_caller(), a_group()
     await sign.grant(group, place, "viewer")

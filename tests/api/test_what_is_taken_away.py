@@ -46,3 +46,14 @@ async def test_an_answer_is_not_repeated_to_who_may_not_read_its_source_any_more
     await owner("PATCH", f"/v1/bots/{bot}", json={"source_ids": [kept]})
     again = await reader("POST", "/v1/chat", json=body, headers=headers)
     assert (again.status_code, again.json()["code"]) == (422, "idempotency_mismatch")
+
+
+async def test_an_answer_is_repeated_whatever_else_came_or_went_meanwhile(owner: Caller) -> None:
+    kept, gone = await owner.source("kept"), await owner.source("gone")
+    await owner.put(kept, "cars.md", "# Cars\n\nCars drive on roads.")
+    body, headers = {"message": "Do cars drive on roads?"}, {"Idempotency-Key": f"key-{uuid.uuid4()}"}
+    first = await owner("POST", "/v1/chat", json=body, headers=headers)
+    await owner("DELETE", f"/v1/sources/{gone}")
+    await owner.source("new")
+    again = await owner("POST", "/v1/chat", json=body, headers=headers)
+    assert (again.status_code, again.json()) == (200, first.json())

@@ -2,10 +2,13 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
+
+import pytest
 
 from cli.shell import Shell
 from cli.test_serve import QUIET, serving
@@ -13,6 +16,7 @@ from cli.test_serve import QUIET, serving
 WALK: Final = Path(__file__).parents[2] / "docs" / "walk.md"
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="The walk is walked with curl, which is not on the path.")
 def test_every_command_of_the_walk_does_what_the_page_says(shell: Shell, tmp_path: Path) -> None:
     """`set -e`: what fails, or finds nothing, ends it."""
     steps = re.findall(r"^```bash\n(.+?)^```$", WALK.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

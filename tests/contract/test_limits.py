@@ -46,6 +46,15 @@ def somebody() -> str:
     return uuid.uuid4().hex
 
 
+async def test_a_look_counts_nothing_and_tells_what_is_left(limiter: Limiter) -> None:
+    who = somebody()
+    assert (await limiter.hit(LONG, who, cost=0)).remaining == 5
+    for left in (4, 3, 2, 1, 0):
+        assert (await limiter.hit(LONG, who)).remaining == left
+        assert (await limiter.hit(LONG, who, cost=0)).remaining == left
+    assert not (await limiter.hit(LONG, who)).allowed
+
+
 async def test_as_many_hits_are_allowed_as_the_limit_says_and_each_tells_what_is_left(limiter: Limiter) -> None:
     who = somebody()
     standings = [await limiter.hit(LONG, who) for _ in range(7)]

@@ -7,15 +7,18 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from carrel.adapters.limits.memory import MemoryLimiter
 from carrel.ask.across import Across, FoundAcross
 from carrel.ask.pipeline import SearchWish
 from carrel.domain.access import Principal, console, for_accounts
-from carrel.domain.errors import Conflict, Denied, Invalid, NotFound, Unavailable
+from carrel.domain.errors import Conflict, Denied, Invalid, NotFound, Throttled, Unavailable
 from carrel.domain.ids import ChunkId, TenantId
+from carrel.domain.limits import Limit, Rates, RouteClass
 from carrel.domain.rights import Role
 from carrel.store.bots import NewBot
 from carrel.store.sources import NewSource
 from carrel.store.transaction import Statement
+from carrel.tenancy.limits import Gate
 from carrel.wiring import Application
 from support.liars import behind_a_liar, first, only
 from support.people import Person, a_person
@@ -235,7 +238,7 @@ async def test_a_tenant_whose_connection_is_cut_is_named(scene: Scene) -> None:
 async def test_a_tenant_that_takes_too_long_is_given_up(scene: Scene) -> None:
     principal = await (await scene.ada()).principal()
     one, two, _ = scene.places
-    hasty = Across(scene.carrel.database, scene.app.asking, patience=0.1)
+    hasty = Across(scene.carrel.database, scene.app.asking, gate=scene.app.gate, patience=0.1)
     async with scene.superuser.transaction():
         for place in (one, two):
             await scene.superuser.execute(_HOLD, str(place.id))
@@ -297,3 +300,16 @@ async def test_the_console_searches_several_too(scene: Scene) -> None:
     members = [console(place.id) for place in (*scene.places, scene.foreign)]
     found = await scene.app.across.search_each(members, SearchWish(QUERY, limit=20))
     assert {hit.tenant for hit in found.hits} == {member.tenant for member in members}
+
+
+async def test_a_search_over_several_counts_in_each_of_them(scene: Scene) -> None:
+    """Who does not choose a tenant does no more in it than who has chosen it."""
+    principal, (one, two, three) = await (await scene.ada()).principal(), scene.places
+    rates = Rates(together={RouteClass.SEARCH: Limit(2, 3600)})
+    gate = Gate(scene.carrel.database, MemoryLimiter(), rates)
+    limited = Across(scene.carrel.database, scene.app.asking, gate=gate)
+    await limited.search(principal, a_wish(one, two))
+    await limited.search(principal, a_wish(one))
+    with pytest.raises(Throttled):
+        await limited.search(principal, a_wish(one, three))
+    await limited.search(principal, a_wish(two, three))

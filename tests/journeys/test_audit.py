@@ -6,15 +6,16 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from structlog.testing import capture_logs
 
 from carrel.domain.access import for_job
 from carrel.domain.audit import Act
-from carrel.domain.chain import Fault
+from carrel.domain.chain import Event, Fault, Seal
 from carrel.domain.errors import Denied, Unauthenticated
+from carrel.domain.ids import TenantId
 from carrel.domain.secret import Secret
 from carrel.operate.audit import Anchor, Line, Verdict, Wanted
 from carrel.operate.seal import Sealer
@@ -22,6 +23,7 @@ from carrel.store import audit
 from carrel.store.audit import LogBusyError
 from carrel.store.bots import BotChange, NewBot
 from carrel.store.sources import NewSource
+from carrel.store.transaction import Transaction
 from carrel.tenancy.credentials import CredentialChange, CredentialWish
 from carrel.tenancy.refusals import Refusals, Refused
 from carrel.worker.rounds import sealing
@@ -443,3 +445,23 @@ async def test_the_serving_role_adds_and_reads_only(carrel: Stand, acme: SomeTen
                 with pytest.raises(REFUSED):
                     async with app.transaction():
                         await app.execute(statement)
+
+
+async def test_a_tenant_that_goes_while_it_is_sealed_ends_no_worker(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The seals would refer to a tenant that is destroyed by then; the others are sealed all the same."""
+    gone = uuid.uuid4()
+    unsealed, to_seal = audit.unsealed, audit.to_seal
+
+    async def with_one_that_goes(tx: Transaction, *, margin: float) -> list[TenantId]:
+        return [TenantId(gone), *await unsealed(tx, margin=margin)]
+
+    async def as_it_was(tx: Transaction, after: Seal | None, *, margin: float, most: int) -> list[Event]:
+        if tx.tenant != gone:
+            return await to_seal(tx, after, margin=margin, most=most)
+        return [Event(tx.tenant, uuid.uuid4(), datetime.now(UTC), None, None, "x", None, "done", None, {})]
+
+    monkeypatch.setattr(audit, "unsealed", with_one_that_goes)
+    monkeypatch.setattr(audit, "to_seal", as_it_was)
+    await log.acme.source()
+    await Sealer(log.carrel.database, margin=-1.0).run()
+    assert all(line.sealed for line in await told(log.acme))

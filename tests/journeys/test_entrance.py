@@ -9,10 +9,11 @@ import pytest
 
 from carrel.domain.access import for_accounts, for_job
 from carrel.domain.errors import Invalid, Refusal, Throttled, Unauthenticated, Unavailable
+from carrel.domain.limits import Limit, Standing
 from carrel.domain.mail import Letter, MailKind, WaitingMail
 from carrel.store import mails
 from carrel.store.transaction import Database, Statement
-from carrel.tenancy.brakes import Brakes, Try
+from carrel.tenancy.brakes import BRAKES, Brakes, Of, Try
 from carrel.tenancy.codes import Purpose
 from carrel.tenancy.mailroom import Mailroom, Writer
 from carrel.tenancy.registration import Registering
@@ -174,6 +175,28 @@ async def test_who_is_stopped_by_ones_own_limit_uses_up_nobody_elses(carrel: Sta
     with pytest.raises(Throttled):
         await brakes.on(Try.MAIL, account="the hundredth", origin=HERE)
     await brakes.on(Try.MAIL, account="the hundredth and first", origin="203.0.113.0/24")
+
+
+@pytest.mark.parametrize("what", [Try.PASSWORD, Try.MAIL, Try.CODE])
+async def test_a_network_without_tries_left_takes_no_place_in_the_counter(what: Try) -> None:
+    """However many addresses it names: each would be kept for an hour."""
+    counted: set[tuple[str, ...]] = set()
+
+    class Counted(RenewableLimiter):
+        async def hit(self, limit: Limit, *key: str, cost: int = 1) -> Standing:
+            if cost:
+                counted.add(key)
+            return await super().hit(limit, *key, cost=cost)
+
+    brakes = Brakes(Counted(), pepper=PEPPER)
+    (network,) = [brake for brake in BRAKES[what] if brake.of is Of.ORIGIN]
+    for number in range(network.limit.amount):
+        await brakes.on(what, account=f"address {number}", origin=HERE)
+    before = len(counted)
+    for number in range(50):
+        with pytest.raises(Throttled):
+            await brakes.on(what, account=f"another {number}", origin=HERE)
+    assert len(counted) == before
 
 
 async def test_nobody_comes_in_uncounted(carrel: Stand) -> None:

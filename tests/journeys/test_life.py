@@ -9,7 +9,7 @@ import pytest
 
 from carrel.adapters.postgres import Endpoint
 from carrel.domain.access import console
-from carrel.domain.errors import Denied, NotFound, Unauthenticated
+from carrel.domain.errors import Conflict, Denied, NotFound, Unauthenticated
 from carrel.domain.ids import TenantId
 from carrel.domain.jobs import JobKind
 from carrel.domain.layout import Isolation
@@ -223,6 +223,20 @@ async def test_bytes_that_come_after_the_end_are_swept(quiet: Stand) -> None:
     assert len(files_of(quiet, acme.id)) == 1
     await Sweep(quiet.database, quiet.parts.base.blobs, grace=-1.0).run()
     assert files_of(quiet, acme.id) == ()
+
+
+async def test_the_idempotency_key_of_a_tenant_that_was_deleted_makes_no_other(quiet: Stand) -> None:
+    """It would have the id of the one that is gone, whose bytes are still swept."""
+    key = await quiet.app.keys.create_operator(OPERATOR, name="twice")
+    operator, slug = await quiet.app.principals.authenticate(key.reveal()), f"twice-{uuid.uuid4().hex[:8]}"
+    made = await quiet.app.tenants.create(operator, "Twice", slug=slug, once="the same")
+    await quiet.app.life.delete(operator, made.id)
+    for _ in range(2):  # while it is being destroyed, and when it is gone
+        with pytest.raises(Conflict, match="was deleted"):
+            await quiet.app.tenants.create(operator, "Twice", slug=slug, once="the same")
+        await drained(quiet)
+    other = await quiet.app.tenants.create(operator, "Twice", slug=slug, once="another")
+    assert (other.slug, other.id == made.id) == (slug, False)
 
 
 async def test_destroying_in_small_steps_counts_the_same(quiet: Stand, superuser: Raw) -> None:

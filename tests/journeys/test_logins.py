@@ -17,6 +17,7 @@ from carrel.store import members
 from carrel.store.groups import GroupGrant
 from carrel.store.members import MemberStatus
 from carrel.store.transaction import Statement
+from carrel.tenancy.invitations import InvitationWish
 from carrel.tenancy.keys import KeyWish
 from carrel.wiring import Application, assemble
 from conftest import TenantMaker
@@ -26,6 +27,11 @@ from support.raw import connected
 from support.stand import Stand
 
 _SUSPEND_USER = Statement("update users set status = 'suspended' where id = :user")
+_HOLD_MEMBERS = "select pg_advisory_xact_lock(hashtextextended('members ' || $1::text, 0))"
+_WAITING = """
+    select 1 from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock' and query like '%''members ''%'
+"""
 _EVENTS = "select facts from audit_events where tenant_id = $1 and action = $2 order by created_at"
 
 
@@ -56,6 +62,12 @@ class Desk:
             member = await members.get(tx, principal.user)
             wanted = {"role": member.role, "status": member.status, **how}
             await members.change(tx, member, role=wanted["role"], status=wanted["status"])
+
+    async def somebody_waits(self) -> None:
+        """For the members of the tenant."""
+        async with asyncio.timeout(60):
+            while not await self.rows(_WAITING):  # noqa: ASYNC110 - it waits in the database
+                await asyncio.sleep(0.01)
 
     async def rows(self, query: str, *values: object) -> list[Any]:
         async with connected(self.carrel.endpoint.superuser_url) as superuser:
@@ -197,6 +209,31 @@ async def test_a_revoked_grant_takes_the_places_that_came_by_it(desk: Desk) -> N
     assert '"members": 1' in event["facts"]
     with pytest.raises(NotFound):
         await desk.app.groups.revoke(console(None), grant.id)
+
+
+async def test_a_place_is_given_by_grants_as_they_are_at_its_commit(desk: Desk) -> None:
+    """Whoever revokes one meanwhile sees no place yet that could be taken away, and a session could keep it."""
+    await desk.grant("staff", Role.ADMIN)
+    token = desk.issuer.person("ada", "staff")
+    async with connected(desk.carrel.endpoint.superuser_url) as holding, holding.transaction():
+        await holding.execute(_HOLD_MEMBERS, str(desk.tenant))
+        coming = asyncio.create_task(desk.app.principals.authenticate(token))
+        await desk.somebody_waits()
+        await desk.rows("delete from group_grants where for_tenant = $1", desk.tenant)
+    assert (await coming).roles == {}
+    assert await desk.rows("select 1 from memberships where tenant_id = $1", desk.tenant) == []
+
+
+async def test_what_somebody_without_the_place_has_sent_opens_nothing(desk: Desk) -> None:
+    grant = await desk.grant("admins", Role.ADMIN)
+    ada, bob = await desk.comes("ada", "admins"), await desk.comes("bob", "admins")
+    for who in (ada, bob):
+        await desk.app.invitations.create(who, InvitationWish(f"{uuid.uuid4().hex}@invited.example", Role.ADMIN))
+    opened = "select count(*) from invitations where tenant_id = $1 and revoked_at is null"
+    await desk.comes("ada")
+    assert await desk.rows(opened, desk.tenant) == [(1,)]
+    await desk.app.groups.revoke(console(None), grant.id)
+    assert await desk.rows(opened, desk.tenant) == [(0,)]
 
 
 # What groups do not touch

@@ -24,7 +24,7 @@ from carrel.store import sources
 from carrel.store.bots import BotChange, NewBot
 from carrel.store.sources import NewSource
 from carrel.store.transaction import Statement
-from carrel.tenancy.archive import FILES
+from carrel.tenancy.archive import FILES, MessageLine
 from carrel.tenancy.imports import Imported
 from support.furnished import ask
 from support.people import a_person
@@ -469,6 +469,25 @@ async def test_an_evil_archive_is_refused_and_leaves_nothing(mover: Mover, tmp_p
         await mover.stand.app.imports.judge(tmp_path / "evil.tar")
     assert caught.value.code == code, caught.value.detail
     assert len((await mover.stand.app.tenants.listed(OPERATOR, limit=200)).items) == before
+
+
+async def test_a_text_that_only_spells_a_character_that_cannot_be_kept_is_kept(mover: Mover, tmp_path: Path) -> None:
+    """A backslash and `u0000`, as programs write about it: an archive of ours must be one that we read."""
+    texts = {"question": r"What is \u0000?", "answer": r"\\u0000 and \u0000."}
+    told = packed(parts_of(mover.whole, messages__jsonl=edited(mover.whole, "messages.jsonl", **texts)))
+    (tmp_path / "told.tar").write_bytes(told)
+    archive = await mover.stand.app.imports.judge(tmp_path / "told.tar")
+    found = next(archive.lines("messages.jsonl", MessageLine))
+    assert (found.question, found.answer) == (texts["question"], texts["answer"])
+
+
+async def test_few_exports_are_collected_at_once(mover: Mover) -> None:
+    """Each holds two connections meanwhile: a dozen would leave none to anybody."""
+    archives = await asyncio.gather(
+        *(exported(mover.stand, mover.tenant.console, mover.tenant.id) for _ in range(12)),
+        *(mover.stand.app.tenants.listed(OPERATOR) for _ in range(12)),
+    )
+    assert len(archives) == 24
 
 
 async def test_an_import_that_breaks_gives_its_tenant_up(mover: Mover, tmp_path: Path) -> None:

@@ -359,9 +359,9 @@ MUTANTS: Final = (
     ),
     Mutant(
         "an answer is repeated whatever may be read now",
-        "ask/pipeline.py",
-        'sha256(memo.hash + "".join(sources).encode()).digest()',
-        "memo.hash",
+        "store/idempotency.py",
+        'if not _may_read(tx, row["source_ids"]):',
+        "if False:",
         f"{AWAY}test_an_answer_is_not_repeated_to_who_may_not_read_its_source_any_more",
     ),
     Mutant(

@@ -207,6 +207,22 @@ SABOTAGE = {
         "grant update on chats to {app}",
         "chats.tenant_id is a column that never changes",
     ),
+    "an audit log that may be changed": (
+        "grant update (facts) on audit_events to {app}",
+        "the role app holds INSERT SELECT UPDATE(facts) on audit_events",
+    ),
+    "a chain that may be cut": (
+        "grant delete on audit_seals to {app}",
+        "the role app holds DELETE INSERT SELECT on audit_seals",
+    ),
+    "an invitation to another role": (
+        "grant update (role) on invitations to {app}",
+        "the role app holds INSERT SELECT UPDATE(accepted_at, revoked_at, role) on invitations",
+    ),
+    "a receipt that may be forged": (
+        "grant insert on tenant_receipts to {app}",
+        "the role app holds INSERT SELECT on tenant_receipts",
+    ),
     "a schema for the app": (
         "grant create on schema public to {app}",
         "public is a schema in which the serving role can create",

@@ -80,6 +80,49 @@ DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
         "tenant_receipts": "INSERT SELECT UPDATE(completed_at, credential_id, destroyed, requested_at, requested_by)",
     },
 }
+# What the serving role may do with each table, and which columns it may change: no other right, on no other table.
+SERVING_MAY: Final[Mapping[str, str]] = {
+    "api_keys": "INSERT SELECT UPDATE(last_used_at, name, revoked_at)",
+    "audit_events": "INSERT SELECT",
+    "audit_seals": "INSERT SELECT",
+    "bot_sources": "DELETE INSERT SELECT",
+    "bots": "DELETE INSERT SELECT UPDATE(credential_id, instructions, model, name, retrieval)",
+    "chats": "DELETE INSERT SELECT",
+    "chunks": "DELETE INSERT SELECT",
+    "citations": "DELETE INSERT SELECT",
+    "document_versions": "DELETE INSERT SELECT UPDATE(attempts, chunks, failure_code, failure_detail,"
+    " failure_retryable, requested_by, stage, state, updated_at)",
+    "documents": "INSERT SELECT UPDATE(attributes, created_at, deleted_at, deliveries, live_version_id,"
+    " newest_version_id, same_as, title, updated_at)",
+    "email_codes": "DELETE INSERT SELECT UPDATE(attempts, used_at)",
+    "erasure_receipts": "INSERT SELECT UPDATE(completed_at)",
+    "generations": "INSERT SELECT UPDATE(state)",
+    "group_grants": "DELETE INSERT SELECT",
+    "idempotency_keys": "DELETE INSERT SELECT UPDATE(body, held_until, holder, source_ids, status)",
+    "identities": "DELETE INSERT SELECT UPDATE(claimed_at, email)",
+    "invitations": "INSERT SELECT UPDATE(accepted_at, revoked_at)",
+    "jobs": "DELETE SELECT UPDATE(asked_again, attempts, due_at, leased_until)",
+    "mails": "DELETE INSERT SELECT UPDATE(attempts, due_at)",
+    "memberships": "DELETE INSERT SELECT UPDATE(issuer, role, status)",
+    "messages": "DELETE INSERT SELECT UPDATE(answer, status)",
+    "operator_keys": "INSERT SELECT UPDATE(last_used_at, revoked_at)",
+    "passwords": "INSERT SELECT UPDATE(changed_at, hash)",
+    "provider_credentials": "DELETE INSERT SELECT UPDATE(base_url, ciphertext, key_version, last_four, name,"
+    " nonce, rotated_at)",
+    "quotas": "INSERT SELECT UPDATE(bytes_hard, bytes_held, bytes_soft, bytes_used, documents_hard, documents_soft,"
+    " documents_used, month, questions_hard, questions_held, questions_soft, questions_used, rates,"
+    " tokens_hard, tokens_held, tokens_soft, tokens_used)",
+    "refresh_tokens": "DELETE INSERT SELECT UPDATE(replaced_at)",
+    "registrations": "DELETE INSERT SELECT UPDATE(expires_at, hash, name, organisation)",
+    "reservations": "DELETE INSERT SELECT UPDATE(bytes, expires_at)",
+    "sessions": "DELETE INSERT SELECT UPDATE(chosen_tenant, ended_at, epoch, expires_at, last_used_at)",
+    "sources": "INSERT SELECT UPDATE(chunk_overlap, chunk_size, deleted_at, duplicates, name)",
+    "tenant_keys": "DELETE INSERT SELECT UPDATE(master_id, nonce, wrapped)",
+    "tenant_receipts": "SELECT",
+    "tenants": "INSERT SELECT UPDATE(name, status)",
+    "usage_days": "INSERT SELECT UPDATE(bytes, events, input_tokens, output_tokens)",
+    "users": "INSERT SELECT UPDATE(epoch, name, status, verified_at)",
+}
 # What goes with a tenant that was given up, and which columns are asked for beside the tenant and the row's place.
 DESTROYED: Final[Mapping[str, frozenset[str]]] = {
     **dict.fromkeys({*SERVED, "job_turns"}, frozenset()),
@@ -331,11 +374,11 @@ def _arguments(sql: str) -> list[str]:
 
 
 async def _grants(connection: Raw) -> AsyncIterator[str]:
-    """What the owners of the definer functions may touch: the least that their functions need."""
-    _, definers = await _roles(connection)
-    for name, role in definers.items():
-        held = await _rights(connection, role)
-        may = _with_destroying(DEFINERS_MAY[name]) if name == "jobs" else DEFINERS_MAY[name]
+    """What the serving role and the owners of the definer functions may touch: the least that they need."""
+    app, definers = await _roles(connection)
+    lists = {**DEFINERS_MAY, "jobs": _with_destroying(DEFINERS_MAY["jobs"]), "app": SERVING_MAY}
+    for name, may in lists.items():
+        held = await _rights(connection, app if name == "app" else definers[name])
         for table in sorted(held.keys() | may.keys()):
             if held.get(table) != may.get(table):
                 yield f"the role {name} holds {held.get(table)} on {table}"

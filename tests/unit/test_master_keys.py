@@ -138,3 +138,18 @@ def test_with_settings_two_keys_are_read_and_one_signs() -> None:
     after.read(a_token(before))
     before.read(a_token(after))
     assert refuses(AccessTokens(new), a_token(before))
+
+
+@pytest.mark.parametrize("content", [b"", b"short"])
+def test_a_file_that_holds_no_key_is_refused(folder: Path, content: bytes) -> None:
+    """What a full disk or a restored backup left: an empty key would encrypt, and for anybody to read."""
+    (folder / "master_key").write_bytes(content)
+    with pytest.raises(SettingsError, match="too short"):
+        MasterKeyFiles(folder).present()
+
+
+def test_a_folder_without_the_current_key_says_so(folder: Path) -> None:
+    files = MasterKeyFiles(folder)
+    (folder / "master_key").unlink()
+    with pytest.raises(SettingsError, match="missing"):
+        files.present()

@@ -58,9 +58,8 @@ class Envelope:
                 _stamp(message, request_id, told.headers)
             await send(message)
 
-        routed = {**scope, _ADDED: told.headers}
-        if scope["method"] == "HEAD":
-            routed["method"] = "GET"
+        scope[_ADDED] = told.headers
+        routed = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._answer(routed, receive, _bodiless(stamped) if scope["method"] == "HEAD" else stamped, told)

@@ -138,9 +138,9 @@ async def _admit(request: Request, requires: Requires) -> None:
 
 
 async def _tell(request: Request, denied: Denied) -> None:
-    """A tenant's log says who was refused what in it."""
-    principal = principal_of(request)
-    if principal.tenant is not None:
+    """A tenant's log says who was refused what in it; who is refused before being anybody is in none."""
+    principal: Principal | None = getattr(request.state, "principal", None)
+    if principal is not None and principal.tenant is not None:
         permission = request.state.permission.value
         refused = Refused(principal.tenant, principal.user, principal.credential, denied.code, permission)
         await application_of(request).refusals.note(refused)

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -17,11 +17,21 @@ from carrel.ask.question import Question, judged_filters
 from carrel.domain.access import Principal, as_member, enter
 from carrel.domain.answers import Passage
 from carrel.domain.audit import Act
-from carrel.domain.errors import Invalid, Unavailable
+from carrel.domain.errors import Invalid, Throttled, Unavailable
 from carrel.domain.ids import TenantId
+from carrel.domain.limits import Standing
 from carrel.domain.rights import Permission
 from carrel.store import audit, logins
 from carrel.store.transaction import Database
+
+
+class Gate(Protocol):
+    """Whoever counts how often is called: `carrel.tenancy.limits.Gate`."""
+
+    async def admit(self, principal: Principal, permission: Permission) -> Standing | None:
+        """The tightest standing after this call; None: no limit."""
+        ...
+
 
 log = structlog.get_logger(__name__)
 
@@ -47,22 +57,31 @@ class FoundAcross:
 
 
 class Across:
-    """`patience` is how many seconds one tenant's search may take before the answer goes without it."""
+    """`patience` is how many seconds one tenant's search may take before the answer goes without it.
 
-    def __init__(self, database: Database, asking: Asking, *, patience: float = 10.0) -> None:
+    `gate` counts the search in each tenant: who names several may do in each what who has chosen it may.
+    """
+
+    def __init__(self, database: Database, asking: Asking, *, gate: Gate, patience: float = 10.0) -> None:
         self._database = database
         self._asking = asking
+        self._gate = gate
         self._patience = patience
 
     async def search(self, principal: Principal, wish: SearchWish) -> Found | FoundAcross:
         """A person who has not chosen a tenant searches those that the wish names; everybody else their own.
 
-        Raises what `Asking.search` raises; NotFound for the whole when the person has no role in one of the tenants.
+        Raises what `Asking.search` raises; NotFound for the whole when the person has no role in one of the tenants,
+        Throttled for the whole when one of them has a search too many.
         """
         if wish.tenants is None or not principal.is_person or principal.tenant is not None:
             return await self._asking.search(principal, wish)
         chosen = await logins.own_tenants(self._database, principal, wish.tenants)
-        return await self.search_each([as_member(principal, tenant) for tenant in chosen], wish)
+        members = [as_member(principal, tenant) for tenant in chosen]
+        _demand_fitting(wish, len(members))
+        for member in members:
+            await self._count(member)
+        return await self.search_each(members, wish)
 
     async def search_each(self, members: Sequence[Principal], wish: SearchWish) -> FoundAcross:
         """`members` is the asker, once in each tenant. A tenant that does not answer is named; the others count.
@@ -79,6 +98,11 @@ class Across:
         hits = [hit for result in results if isinstance(result, Found) for hit in result.hits]
         hits.sort(key=lambda hit: (-hit.confidence, -hit.score, hit.chunk))
         return FoundAcross(tuple(hits[: wish.limit]), (time.perf_counter() - started) * 1000, missed)
+
+    async def _count(self, member: Principal) -> None:
+        standing = await self._gate.admit(member, Permission.SEARCH)
+        if standing is not None and not standing.allowed:
+            raise Throttled("Too many searches in one of these organisations.", wait=standing.wait)
 
     async def _each(self, members: Sequence[Principal], wish: SearchWish) -> list[Found | Missed]:
         question, turns = await self._asking.understand(wish), asyncio.Semaphore(_AT_ONCE)

@@ -3,8 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
-from hashlib import sha256
+from dataclasses import dataclass, field
 from typing import Final
 
 from carrel.ask.answer import Answerer, Delta, Finished
@@ -145,7 +144,6 @@ class Asking:
         memo the answer is kept for a repetition of the request. Raises Unavailable, Replayed, Invalid, Throttled
         `quota_exceeded`.
         """
-        memo = None if memo is None else _under(allowed.leave, memo)
         async with (
             idempotency.held(self._database, allowed.leave.scope.grants[0], memo),
             self._reserving(allowed) as reserved,
@@ -178,7 +176,7 @@ class Asking:
     ) -> Remembered:
         async with self._database.transaction(allowed.leave.scope.grants[0]) as tx:
             remembered = await chats.remember(tx, allowed.asked, answer, begun=reserved.at)
-            await idempotency.keep(tx, memo, remembered)
+            await idempotency.keep(tx, memo, remembered, shows=_shown(answer))
             await quotas.settle(tx, reserved.hold, answer.usage, bot=allowed.asked.bot, defaults=self._quotas)
         return remembered
 
@@ -205,10 +203,10 @@ class Asking:
         return await self._retriever.retrieve(leave.scope, need)
 
 
-def _under(leave: Leave, memo: Memo[Remembered]) -> Memo[Remembered]:
-    """The same request under another scope is another request: a source that was taken away must not be replayed."""
-    sources = sorted(str(source) for grant in leave.scope.grants for source in grant.sources or ())
-    return replace(memo, hash=sha256(memo.hash + "".join(sources).encode()).digest())
+def _shown(answer: Answer) -> frozenset[SourceId]:
+    """The sources whose text an answer holds."""
+    passages = (*answer.evidence, *(citation.passage for citation in answer.citations))
+    return frozenset(passage.source for passage in passages)
 
 
 def _judged(wish: SearchWish) -> tuple[str, Filters, int]:

@@ -4,7 +4,6 @@ Reservations that nobody settled are given back, what is kept is counted anew, a
 they should is brought to the queue.
 """
 
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final
 
@@ -39,7 +38,7 @@ class Sweep:
 
     async def run(self) -> None:
         """Every tenant, each in a transaction of its own. Raises Unavailable."""
-        async for tenant in self._tenants():
+        async for tenant in tenants.each(self._database):
             with suppress(NotFound):  # destroyed since it was listed
                 await self._tend(tenant)
             old = await self._blobs.older(tenant, seconds=self._grace)
@@ -69,14 +68,3 @@ class Sweep:
             await self._blobs.delete(stray)
         if strays:
             log.info("blobs.swept", tenant=str(tenant), count=len(strays))
-
-    async def _tenants(self) -> AsyncIterator[TenantId]:
-        cursor = None
-        while True:
-            async with self._database.transaction(for_machine()) as tx:
-                page = await tenants.listed(tx, limit=100, cursor=cursor)
-            for tenant in page.items:
-                yield tenant.id
-            if page.next_cursor is None:
-                return
-            cursor = page.next_cursor

@@ -6,13 +6,13 @@ commit, and the sealer takes it alone. So while it looks, every event that has a
 later one has a later time, as long as the database's clock does not go back by more than `margin`.
 """
 
-from collections.abc import AsyncIterator
 from typing import Final
 
 import structlog
 
 from carrel.domain.access import for_job, for_machine
 from carrel.domain.chain import START, Event, Seal, link
+from carrel.domain.errors import NotFound
 from carrel.domain.ids import TenantId
 from carrel.store import audit, tenants
 from carrel.store.audit import LogBusyError
@@ -45,13 +45,15 @@ class Sealer:
                     pass
             except LogBusyError:
                 log.info("audit.busy", tenant=str(tenant))
+            except NotFound:
+                log.info("audit.homeless", tenant=str(tenant))
 
     async def tell(self) -> None:
         """The head of each chain that grew since it was told, into the log: the anchor outside of the database.
 
         Raises Unavailable.
         """
-        async for tenant in self._tenants():
+        async for tenant in tenants.each(self._database):
             async with self._database.transaction(for_job(tenant, None)) as tx:
                 head = await audit.last_seal(tx)
             if head is not None and self._told.get(tenant) != head.position:
@@ -66,17 +68,6 @@ class Sealer:
             events = await audit.to_seal(tx, last, margin=self._margin, most=_BATCH)
             await audit.seal(tx, chained(last, events))
         return len(events)
-
-    async def _tenants(self) -> AsyncIterator[TenantId]:
-        cursor = None
-        while True:
-            async with self._database.transaction(for_machine()) as tx:
-                page = await tenants.listed(tx, limit=100, cursor=cursor)
-            for tenant in page.items:
-                yield tenant.id
-            if page.next_cursor is None:
-                return
-            cursor = page.next_cursor
 
 
 def chained(last: Seal | None, events: list[Event]) -> list[Seal]:

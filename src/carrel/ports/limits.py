@@ -13,5 +13,8 @@ class Limiter(Protocol):
     """
 
     async def hit(self, limit: Limit, *key: str, cost: int = 1) -> Standing:
-        """`key` says whose limit it is, for example `("search", tenant, principal)`. Raises Unavailable."""
+        """`key` says whose limit it is, for example `("search", tenant, principal)`. A cost of 0 only looks.
+
+        Raises Unavailable.
+        """
         ...

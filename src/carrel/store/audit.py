@@ -184,13 +184,17 @@ async def to_seal(tx: Transaction, after: Seal | None, *, margin: float, most: i
 
 
 async def seal(tx: Transaction, seals: Sequence[Seal]) -> None:
-    await tx.run(
-        _APPEND,
-        positions=[one.position for one in seals],
-        events=[one.event for one in seals],
-        moments=[one.event_at for one in seals],
-        hashes=[one.hash for one in seals],
-    )
+    """Raises NotFound when the tenant was destroyed meanwhile."""
+    try:
+        await tx.run(
+            _APPEND,
+            positions=[one.position for one in seals],
+            events=[one.event for one in seals],
+            moments=[one.event_at for one in seals],
+            hashes=[one.hash for one in seals],
+        )
+    except asyncpg.ForeignKeyViolationError as error:
+        raise NotFound from error
 
 
 async def chain(tx: Transaction, *, after: int, most: int) -> list[tuple[Seal, Event | None]]:

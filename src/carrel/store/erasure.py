@@ -26,7 +26,8 @@ _BURY = Statement("""
 _NO_TWIN = Statement("update documents set same_as = null where tenant_id = :tenant and same_as = :id")
 _REDACT = Statement("select redact_answers(:id, :replacement)")
 _DROP_QUOTING_MEMOS = Statement("""
-    delete from idempotency_keys where tenant_id = :tenant and body ? 'evidence'
+    delete from idempotency_keys where tenant_id = :tenant and source_ids && array(
+        select d.source_id from documents d where d.tenant_id = :tenant and d.id = any (:documents))
 """)
 _DELETE_VERSIONS = Statement("""
     delete from document_versions where tenant_id = :tenant and id = any (:versions)
@@ -81,7 +82,7 @@ async def erase(tx: Transaction, document: DocumentId) -> UUID:
     """
     if document not in [row["id"] for row in await tx.rows(_PRESENT, id=document)]:
         raise NotFound
-    await tx.run(_DROP_QUOTING_MEMOS)
+    await tx.run(_DROP_QUOTING_MEMOS, documents=[document])
     gone = await _vanish(tx, document)
     await _purge_later(tx, [gone], documents=1)
     return gone.receipt
@@ -90,7 +91,7 @@ async def erase(tx: Transaction, document: DocumentId) -> UUID:
 async def erase_source(tx: Transaction, source: SourceId) -> None:
     """Every document of a source, as `erase`. All are locked first, in one order, against those who change one."""
     documents = [DocumentId(row["id"]) for row in await tx.rows(_OF_SOURCE, source=source)]
-    await tx.run(_DROP_QUOTING_MEMOS)
+    await tx.run(_DROP_QUOTING_MEMOS, documents=documents)
     await _purge_later(tx, [await _vanish(tx, document) for document in documents], documents=len(documents))
 
 

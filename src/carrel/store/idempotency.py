@@ -1,7 +1,7 @@
 """Idempotency keys: the same request twice gives the stored answer, kept in the transaction of the effect itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from carrel.domain.access import TenantGrant
 from carrel.domain.errors import Invalid, Unavailable
-from carrel.domain.ids import new_id
+from carrel.domain.ids import SourceId, new_id
 from carrel.store.transaction import Database, Statement, Transaction
 
 Result = TypeVar("Result")
@@ -26,7 +26,7 @@ _TAKE = Statement(f"""
     on conflict do nothing
 """)
 _READ = Statement("""
-    select request_hash, status, body, held_until > now() as held from idempotency_keys
+    select request_hash, status, body, source_ids, held_until > now() as held from idempotency_keys
     where tenant_id = :tenant and principal_id = :principal and key = :key for update
 """)
 _HOLD = Statement(f"""
@@ -42,7 +42,7 @@ _GIVE_UP = Statement("""
     where tenant_id = :tenant and principal_id = :principal and key = :key and status = 0 and holder = :holder
 """)
 _KEEP = Statement("""
-    update idempotency_keys set status = :status, body = :body
+    update idempotency_keys set status = :status, body = :body, source_ids = :sources
     where tenant_id = :tenant and principal_id = :principal and key = :key and holder = :holder
 """)
 
@@ -125,13 +125,22 @@ async def held(database: Database, grant: TenantGrant, memo: Memo[Result] | None
         await asyncio.wait({beating})
 
 
-async def keep(tx: Transaction, memo: Memo[Result] | None, result: Result) -> None:
-    """Raises Unavailable `request_in_progress` when the key was taken over meanwhile: then the effect must not be."""
+async def keep(tx: Transaction, memo: Memo[Result] | None, result: Result, *, shows: Collection[SourceId] = ()) -> None:
+    """`shows` are the sources of which the answer shows text: it is repeated only where all of them may be read.
+
+    Raises Unavailable `request_in_progress` when the key was taken over meanwhile: then the effect must not be.
+    """
     if memo is None:
         return
     answer = memo.render(result)
     kept = await tx.run(
-        _KEEP, principal=memo.principal, key=memo.key, holder=memo.holder, status=answer.status, body=answer.body
+        _KEEP,
+        principal=memo.principal,
+        key=memo.key,
+        holder=memo.holder,
+        status=answer.status,
+        body=answer.body,
+        sources=list(shows),
     )
     if not kept:
         raise _busy()
@@ -177,11 +186,19 @@ async def _recall(tx: Transaction, memo: Memo[Result]) -> bool:
     if row is None or row["request_hash"] != memo.hash:
         raise mismatch()
     if row["status"]:
+        if not _may_read(tx, row["source_ids"]):
+            raise mismatch()
         raise Replayed(StoredAnswer(row["status"], row["body"]))
     if row["held"]:
         return False
     await tx.run(_HOLD, principal=memo.principal, key=memo.key, holder=memo.holder)
     return True
+
+
+def _may_read(tx: Transaction, sources: Collection[UUID]) -> bool:
+    """The same request of somebody from whom a source was taken is another request."""
+    readable = tx.grant.sources if isinstance(tx.grant, TenantGrant) else None
+    return readable is None or readable.issuperset(map(SourceId, sources))
 
 
 def _busy() -> Unavailable:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from carrel.domain.errors import NotFound
 from carrel.domain.ids import InvitationId, TenantId, UserId
-from carrel.domain.rights import Role
+from carrel.domain.rights import RIGHTS, Permission, Role
 from carrel.store.pages import Page, Place, page, place_of
 from carrel.store.transaction import Statement, Transaction
 
@@ -35,10 +35,27 @@ _REVOKE = Statement("""
     update invitations set revoked_at = now()
     where tenant_id = :tenant and id = :id and accepted_at is null and revoked_at is null and expires_at > now()
 """)
-_ACCEPT = Statement("""
-    update invitations set accepted_at = now()
-    where tenant_id = :tenant and id = :id and accepted_at is null and revoked_at is null and expires_at > now()
+# Whoever invited must be able to give the role still: an invitation is no way to keep what was taken away.
+_FOUNDED: Final = """
+    (i.invited_by is null or exists (
+        select from memberships m join users u on u.id = m.user_id
+        where m.tenant_id = i.tenant_id and m.user_id = i.invited_by and m.status = 'active' and u.status = 'active'
+          and m.role = any (:inviters::text[])
+          and array_position(:ranks::text[], m.role) <= array_position(:ranks::text[], i.role)))
+"""
+_ACCEPT = Statement(f"""
+    update invitations i set accepted_at = now()
+    where i.tenant_id = :tenant and i.id = :id and i.accepted_at is null and i.revoked_at is null
+      and i.expires_at > now() and {_FOUNDED}
 """)
+_REVOKE_UNFOUNDED = Statement(f"""
+    update invitations i set revoked_at = now()
+    where i.tenant_id = :tenant and i.accepted_at is null and i.revoked_at is null and not {_FOUNDED}
+""")
+_RULES: Final = {
+    "inviters": [role.value for role in Role if role in RIGHTS[Permission.MEMBERS].roles],
+    "ranks": [role.value for role in Role],
+}
 _FIND = Statement("select * from find_invitation(:id)")
 
 
@@ -121,8 +138,13 @@ async def revoke(tx: Transaction, invitation: InvitationId) -> None:
 
 
 async def accept(tx: Transaction, invitation: InvitationId) -> bool:
-    """Once: False when it is open no more."""
-    return bool(await tx.run(_ACCEPT, id=invitation))
+    """Once: False when it is open no more, or who invited may not give the role any more. The members are held."""
+    return bool(await tx.run(_ACCEPT, id=invitation, **_RULES))
+
+
+async def revoke_unfounded(tx: Transaction) -> None:
+    """Those of members who may not invite to such a role any more. The members are held."""
+    await tx.run(_REVOKE_UNFOUNDED, **_RULES)
 
 
 async def find(tx: Transaction, invitation: InvitationId) -> FoundInvitation | None:

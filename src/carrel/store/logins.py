@@ -26,6 +26,10 @@ _CLAIM: Final = Statement("""
 _NEWEST: Final = Statement("""
     select claimed_at <= :at from identities where issuer = :issuer and subject = :subject for share
 """)
+_GIVEN: Final = Statement("""
+    select exists (select from group_grants where issuer = :issuer and for_tenant = :tenant and role = :role
+                   and group_name = any (:groups::text[]))
+""")
 _BEGIN: Final = Statement("""
     insert into sessions (id, user_id, chosen_tenant, epoch, client, expires_at)
     select :id, u.id, :chosen::uuid, u.epoch, :client, :ends::timestamptz from users u where u.id = :user
@@ -114,6 +118,11 @@ async def claim(tx: Transaction, login: Login) -> bool:
 async def is_newest(tx: Transaction, login: Login) -> bool:
     """As `claim` left it, and until the commit."""
     return bool(await tx.value(_NEWEST, issuer=login.issuer, subject=login.subject, at=login.issued_at))
+
+
+async def is_given(tx: Transaction, login: Login, role: Role) -> bool:
+    """Whether a group of the login still gives the role in the transaction's tenant, whose members are held."""
+    return bool(await tx.value(_GIVEN, issuer=login.issuer, role=role, groups=sorted(login.groups)))
 
 
 async def begin_session(tx: Transaction, session: SessionId, user: UserId, *, tenant: TenantId, ends: datetime) -> None:

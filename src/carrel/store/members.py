@@ -12,6 +12,7 @@ from typing import Any, Final
 from carrel.domain.errors import Conflict, NotFound
 from carrel.domain.ids import SourceId, UserId
 from carrel.domain.rights import Role
+from carrel.store import invitations
 from carrel.store.pages import Page, Place, page, place_of
 from carrel.store.transaction import Statement, Transaction
 
@@ -53,10 +54,6 @@ _LEAVE = Statement(f"delete from memberships where tenant_id = :tenant and user_
 _LEAVE_ROLE = Statement(f"delete from memberships where tenant_id = :tenant and role = :role and {_BY_GROUPS}")
 _REVOKE_KEYS = Statement("""
     update api_keys set revoked_at = now() where tenant_id = :tenant and made_by = :user and revoked_at is null
-""")
-_REVOKE_INVITATIONS = Statement("""
-    update invitations set revoked_at = now()
-    where tenant_id = :tenant and invited_by = :user and accepted_at is null and revoked_at is null
 """)
 _PRIVATE_SOURCES = Statement("""
     select s.id from sources s
@@ -127,15 +124,14 @@ async def listed(tx: Transaction, *, limit: int, cursor: str | None) -> Page[Mem
 
 
 async def change(tx: Transaction, member: Member, *, role: Role, status: MemberStatus) -> Member:
-    """The members are held already, and `member` was read since. Who is suspended has no invitation open any more.
+    """The members are held already, and `member` was read since. Invitations that the member may not make any more end.
 
     Raises Conflict `last_owner`.
     """
     if not (role is Role.OWNER and status is MemberStatus.ACTIVE):
         await _demand_other_owner(tx, member)
     await tx.run(_CHANGE, user=member.user, role=role, status=status)
-    if status is MemberStatus.SUSPENDED:
-        await tx.run(_REVOKE_INVITATIONS, user=member.user)
+    await invitations.revoke_unfounded(tx)
     return await get(tx, member.user)
 
 
@@ -144,7 +140,7 @@ async def remove(tx: Transaction, member: Member) -> None:
     await _demand_other_owner(tx, member)
     await tx.run(_REMOVE, user=member.user)
     await tx.run(_REVOKE_KEYS, user=member.user)
-    await tx.run(_REVOKE_INVITATIONS, user=member.user)
+    await invitations.revoke_unfounded(tx)
 
 
 async def follow(tx: Transaction, user: UserId, role: Role | None, *, issuer: str) -> bool:
@@ -154,16 +150,22 @@ async def follow(tx: Transaction, user: UserId, role: Role | None, *, issuer: st
     """
     await hold(tx)
     if role is None:
-        return bool(await tx.run(_LEAVE, user=user, issuer=issuer))
-    if await tx.run(_ADD, user=user, role=role, issuer=issuer):
-        return True
-    return bool(await tx.run(_FOLLOW, user=user, role=role, issuer=issuer))
+        changed = await tx.run(_LEAVE, user=user, issuer=issuer)
+    else:
+        changed = await tx.run(_ADD, user=user, role=role, issuer=issuer) or await tx.run(
+            _FOLLOW, user=user, role=role, issuer=issuer
+        )
+    if changed:
+        await invitations.revoke_unfounded(tx)
+    return bool(changed)
 
 
 async def leave_role(tx: Transaction, role: Role, *, issuer: str) -> int:
     """All who have the role by groups of the issuer are members no more; how many these were."""
     await hold(tx)
-    return await tx.run(_LEAVE_ROLE, role=role, issuer=issuer)
+    left = await tx.run(_LEAVE_ROLE, role=role, issuer=issuer)
+    await invitations.revoke_unfounded(tx)
+    return left
 
 
 async def private_sources_left(tx: Transaction, user: UserId) -> list[SourceId]:

@@ -2,7 +2,8 @@
 
 Each kind of try is counted for the account from one network, for the account, for the network and for the whole
 instance, the narrowest first: who is stopped by one's own limit uses up nobody else's. Without the first, whoever knows
-an address could lock its owner out with a few wrong passwords.
+an address could lock its owner out with a few wrong passwords. But a network, or an instance, that has no try left
+counts for no account: else one network could name addresses without end, and each would take a place in the counter.
 """
 
 import hmac
@@ -14,7 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from carrel.domain.errors import Throttled
-from carrel.domain.limits import Limit
+from carrel.domain.limits import Limit, Standing
 from carrel.ports.limits import Limiter
 
 
@@ -34,6 +35,9 @@ class Of(StrEnum):
     ACCOUNT = "account"
     ORIGIN = "origin"
     INSTANCE = "instance"
+
+
+_WIDE: Final = frozenset({Of.ORIGIN, Of.INSTANCE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +85,18 @@ class Brakes:
         Raises Throttled, Unavailable when nobody counts: then nobody comes in.
         """
         for brake in BRAKES[what]:
-            whose = self._whose(brake.of, account, origin)
-            standing = await self._limiter.hit(brake.limit, "try", what, brake.of, *whose)
+            if brake.of in _WIDE:
+                standing = await self._hit(what, brake, account, origin, cost=0)
+                if not standing.remaining:
+                    raise _throttled(standing)
+        for brake in BRAKES[what]:
+            standing = await self._hit(what, brake, account, origin, cost=1)
             if not standing.allowed:
-                raise Throttled("Too many tries: wait a while.", wait=standing.wait)
+                raise _throttled(standing)
+
+    async def _hit(self, what: Try, brake: Brake, account: str, origin: str, *, cost: int) -> Standing:
+        whose = self._whose(brake.of, account, origin)
+        return await self._limiter.hit(brake.limit, "try", what, brake.of, *whose, cost=cost)
 
     def _whose(self, of: Of, account: str, origin: str) -> Sequence[str]:
         match of:
@@ -100,3 +112,7 @@ class Brakes:
     def _hidden(self, account: str) -> str:
         """Whoever looks into the counter's storage finds no addresses."""
         return hmac.digest(self._pepper, b"brake:" + account.encode(), sha256).hex()[:32]
+
+
+def _throttled(standing: Standing) -> Throttled:
+    return Throttled("Too many tries: wait a while.", wait=standing.wait)

@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 _PIECE: Final = 256 * 1024
 _BYTES_AT_ONCE: Final = 64
+_COLLECTING: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,12 @@ class _Folder:
 
 
 class Exports:
+    """Few collect at the same time, the others wait: each holds two connections meanwhile."""
+
     def __init__(self, database: Database, blobs: Blobs) -> None:
         self._database = database
         self._blobs = blobs
+        self._collecting = asyncio.Semaphore(_COLLECTING)
 
     async def begin(self, principal: Principal, tenant: TenantId) -> Exported:
         """The whole tenant for the console; for an owner what is the tenant's and the owner's own private things.
@@ -100,7 +104,8 @@ class Exports:
     async def _content(self, grant: TenantGrant, *, whole: bool) -> AsyncIterator[bytes]:
         with TemporaryDirectory(prefix="carrel-export-") as path, ExitStack() as stack:
             folder, made_at = _Folder(Path(path), stack), datetime.now(UTC)
-            await self._collect(folder, grant, whole=whole)
+            async with self._collecting:
+                await self._collect(folder, grant, whole=whole)
             for name in archive.FILES:
                 async for piece in _filed(name, folder.sheets[name], made_at):
                     yield piece

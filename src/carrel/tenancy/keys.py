@@ -10,7 +10,7 @@ from carrel.domain.access import Principal, enter_unlimited, for_machine, operat
 from carrel.domain.audit import Act
 from carrel.domain.credentials import ApiKey, new_api_key
 from carrel.domain.errors import Denied, Invalid
-from carrel.domain.ids import BotId, KeyId, SourceId
+from carrel.domain.ids import BotId, KeyId, SourceId, TenantId
 from carrel.domain.rights import Permission, Scope
 from carrel.store import audit, bots, credentials, idempotency, sources
 from carrel.store.credentials import KeyRow, NewKey
@@ -47,13 +47,16 @@ class Keys:
         """Raises Denied (also for a scope that the maker lacks), Invalid, NotFound for a foreign bot or source."""
         grant = enter_unlimited(principal, Permission.MANAGE)
         wish = _judged(principal, wish)
-        key = new_api_key() if memo is None else self.repeatable(memo.principal, memo.key)
+        key = new_api_key() if memo is None else self.repeatable(grant.tenant, memo.principal, memo.key)
         async with self._database.transaction(grant) as tx:
             return await idempotency.once(tx, memo, lambda: self._add(tx, key, wish, principal))
 
-    def repeatable(self, principal: uuid.UUID, once: str) -> ApiKey:
-        """The key that this Idempotency-Key makes: it follows from the pepper, so its secret need not be stored."""
-        seed = hmac.digest(self._pepper, f"idempotent key:{principal}:{once}".encode(), sha256)
+    def repeatable(self, tenant: TenantId, principal: uuid.UUID, once: str) -> ApiKey:
+        """The key that this Idempotency-Key makes: it follows from the pepper, so its secret need not be stored.
+
+        A person is the same in every tenant, and a key is found before its tenant is known: each tenant has its own.
+        """
+        seed = hmac.digest(self._pepper, f"idempotent key:{tenant}:{principal}:{once}".encode(), sha256)
         secret = hmac.digest(self._pepper, b"secret:" + seed, sha256).hex()
         return ApiKey(KeyId(uuid.UUID(bytes=seed[:16], version=4)), secret)
 

@@ -56,6 +56,9 @@ class IssuerLogins:
         async with self._database.transaction(for_accounts(tenant=tenant, user=user)) as tx:
             if not await logins.is_newest(tx, login):
                 return
+            await members.hold(tx)
+            if role is not None and not await logins.is_given(tx, login, role):
+                return  # the grant was revoked meanwhile, and whoever revoked it did not see this place
             if await members.follow(tx, user, role, issuer=login.issuer):
                 facts = {"role": role.value if role else None, "issuer": login.issuer}
                 await audit.record(tx, Act.MEMBER_BY_GROUPS, user, facts=facts)

@@ -1,11 +1,10 @@
 """Another master key: every tenant's data key is wrapped anew, beside whoever uses it."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import structlog
 
-from carrel.domain.access import for_job, for_machine
+from carrel.domain.access import for_job
 from carrel.domain.errors import Refusal
 from carrel.domain.ids import TenantId
 from carrel.store import tenants
@@ -29,7 +28,7 @@ async def rewrap_all(database: Database, vault: Vault) -> Rewrapped:
     A tenant whose key cannot be read is passed over and named. Raises Unavailable when the database does not answer.
     """
     keys, unreadable = 0, []
-    async for tenant in _tenants(database):
+    async for tenant in tenants.each(database):
         async with database.transaction(for_job(tenant, None)) as tx:
             try:
                 keys += await vault.rewrap(tx)
@@ -39,15 +38,3 @@ async def rewrap_all(database: Database, vault: Vault) -> Rewrapped:
                 log.warning("secrets.unreadable", tenant=str(tenant), code=refusal.code)
                 unreadable.append(tenant)
     return Rewrapped(keys, tuple(unreadable))
-
-
-async def _tenants(database: Database) -> AsyncIterator[TenantId]:
-    cursor = None
-    while True:
-        async with database.transaction(for_machine()) as tx:
-            page = await tenants.listed(tx, limit=100, cursor=cursor)
-        for tenant in page.items:
-            yield tenant.id
-        if page.next_cursor is None:
-            return
-        cursor = page.next_cursor

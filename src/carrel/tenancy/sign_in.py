@@ -9,7 +9,6 @@ import base64
 import binascii
 import hmac
 import secrets
-import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Final
 import structlog
 
 from carrel.domain.access import AccountGrant, for_accounts
+from carrel.domain.addresses import one_form
 from carrel.domain.audit import Act
 from carrel.domain.errors import NotFound, Unauthenticated
 from carrel.domain.ids import SessionId, TenantId, UserId, new_id
@@ -161,7 +161,7 @@ class SignIn:
 
 def _one_form(email: str) -> str:
     """As addresses are kept; what can be none is nobody's."""
-    formed = unicodedata.normalize("NFKC", email).strip().lower()
+    formed = one_form(email)
     return formed if formed.isascii() and formed.isprintable() else ""
 
 

@@ -40,7 +40,7 @@ _LONGEST_MANIFEST: Final = 64 << 20
 _PIECE: Final = 1 << 20
 _BLOB: Final = re.compile(r"blobs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _REGULAR: Final = b"0"
-_NUL: Final = b"\\u0000"
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # and not a backslash that is followed by these letters
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -66,7 +66,7 @@ class Archive:
         """Raises Invalid `archive_invalid`, `archive_damaged`."""
         with self.path.open("rb") as file:
             for number, line in enumerate(_lines(file, name, self.entries[name]), start=1):
-                if _NUL in line:
+                if _NUL.search(line):
                     raise _invalid(f"{name}, line {number}", "it holds a character that cannot be kept")
                 yield _parsed(model, line, f"{name}, line {number}")
 

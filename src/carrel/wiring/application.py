@@ -174,7 +174,7 @@ def assemble(parts: Parts) -> Application:
         analyzer=parts.analyzer,
         quotas=parts.base.quotas,
     )
-    across = Across(parts.base.database, asking)
+    across = Across(parts.base.database, asking, gate=office.gate)
     fields = {name: getattr(office, name) for name in Office.__dataclass_fields__}
     return Application(**fields, asking=asking, across=across)
 

@@ -82,7 +82,9 @@ class MasterKeyFiles:
     def _read(self) -> MasterKeys:
         """The new one first: while this is read it may become the current one."""
         others = [key for path in (self._folder / _NEW, *self._former()) if (key := _read_if_there(path))]
-        current = read_secret(self._folder / _CURRENT)
+        current = _read_if_there(self._folder / _CURRENT)
+        if current is None:
+            raise SettingsError(f"CARREL_HOME: {self._folder / _CURRENT} is missing: bring it back from a backup.")
         return MasterKeys(current, tuple(key for key in (*others, *self._further) if key != current))
 
 
@@ -93,10 +95,13 @@ def _read_if_there(path: Path) -> bytes | None:
 
 
 def read_secret(path: Path) -> bytes:
-    """Raises SettingsError for a file that others can read."""
+    """Raises SettingsError for a file that others can read, or that holds no key: it would encrypt all the same."""
     if path.stat().st_mode & 0o077:
         raise SettingsError(f"CARREL_HOME: others can read {path}: run `chmod 600` on it.")
-    return path.read_bytes()
+    content = path.read_bytes()
+    if len(content) < _KEY_BYTES:
+        raise SettingsError(f"CARREL_HOME: {path} is too short to be a key: bring it back from a backup.")
+    return content
 
 
 def write_once(path: Path) -> None:

@@ -126,7 +126,7 @@ class KeyRing:
         for described in keys:
             if not isinstance(described, dict) or not isinstance(described.get("kid"), str):
                 continue
-            if described.get("use", "sig") != "sig" or described.get("kty") not in {"RSA", "EC", "OKP"}:
+            if described.get("use", "sig") != "sig" or described.get("kty") not in ("RSA", "EC", "OKP"):
                 continue
             key = _public_key(described)
             for algorithm in _fitting(key):

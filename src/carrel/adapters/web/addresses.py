@@ -18,8 +18,7 @@ _CARRIERS: Final = (
     (IPv6Network("::/96"), 0),  # IPv4-compatible (RFC 4291)
     (IPv6Network("::ffff:0:0/96"), 0),  # IPv4-mapped (RFC 4291)
     (IPv6Network("::ffff:0:0:0/96"), 0),  # IPv4-translated (RFC 2765)
-    (IPv6Network("64:ff9b::/96"), 0),  # NAT64 (RFC 6052)
-    (IPv6Network("64:ff9b:1::/48"), 0),  # NAT64 of one's own (RFC 8215)
+    (IPv6Network("64:ff9b::/96"), 0),  # NAT64 (RFC 6052); where one's own (RFC 8215) carries it, nobody can know
     (IPv6Network("2002::/16"), 80),  # 6to4 (RFC 3056)
 )
 _ISATAP: Final = (0x00005EFE, 0x02005EFE)  # RFC 5214: the half of an interface's id before the IPv4 address
@@ -85,15 +84,14 @@ def _meant(address: Address) -> Iterator[Address]:
     """The address itself unless it only carries another, and whatever it carries."""
     carried = tuple(_carried(address)) if isinstance(address, IPv6Address) else ()
     yield from carried or (address,)
+    if isinstance(address, IPv6Address) and int(address) >> 32 & _WHOLE in _ISATAP:
+        yield IPv4Address(int(address) & _WHOLE)
 
 
 def _carried(address: IPv6Address) -> Iterator[IPv4Address]:
-    number = int(address)
     for network, start in _CARRIERS:
         if address in network:
-            yield IPv4Address(number >> start & _WHOLE)
-    if number >> 32 & _WHOLE in _ISATAP:
-        yield IPv4Address(number & _WHOLE)
+            yield IPv4Address(int(address) >> start & _WHOLE)
 
 
 def _is_public(address: Address) -> bool:

@@ -21,6 +21,7 @@ from carrel.ports.web import Fetched
 
 _PORTS: Final = {"http": 80, "https": 443}
 _OK: Final = 200
+_ENCODINGS: Final = frozenset({"identity", "gzip"})  # packed twice, one piece could become a million times as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,8 @@ def _judged(answer: httpx2.Response, accepts: frozenset[str]) -> str:
     media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in accepts:
         raise _unwanted(f"The other side sent {media_type[:60]!r}; wanted is {' or '.join(sorted(accepts))}.")
+    if answer.headers.get("content-encoding", "identity").strip().lower() not in _ENCODINGS:
+        raise _unwanted("The other side packed its answer in another way than asked for.")
     return media_type
 
 

@@ -25,7 +25,8 @@ async def create_key(principal: MayManage, app: App, wish: NewKey, once: Idempot
         issued = await app.keys.create(principal, wish.wish(), memo=memo)
     except Replayed as replayed:
         assert memo is not None
-        clear = app.keys.repeatable(memo.principal, memo.key).reveal()
+        assert principal.tenant is not None
+        clear = app.keys.repeatable(principal.tenant, memo.principal, memo.key).reveal()
         raise Replayed(StoredAnswer(replayed.answer.status, {**replayed.answer.body, "key": clear})) from replayed
     return IssuedKeyView(**KeyView.of(issued.row).model_dump(), key=issued.clear)
 

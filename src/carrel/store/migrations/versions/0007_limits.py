@@ -54,6 +54,7 @@ create table usage_days (
     unique nulls not distinct (tenant_id, day, kind, bot_id)
 );
 
+alter table idempotency_keys add column source_ids uuid[] not null default '{}';
 alter table idempotency_keys add column holder uuid;
 alter table idempotency_keys add column held_until timestamptz
 """
@@ -86,7 +87,7 @@ def upgrade() -> None:
         script(
             f"create policy tenant on {table} to {app} using (tenant_id = {TENANT}) with check (tenant_id = {TENANT})"
         )
-    script(f"grant update (holder, held_until) on idempotency_keys to {app}")
+    script(f"grant update (holder, held_until, source_ids) on idempotency_keys to {app}")
     script(
         # counting what there is sees private documents too
         f"grant select (tenant_id, size) on document_versions to {jobs};\n"
