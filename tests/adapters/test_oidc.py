@@ -187,10 +187,22 @@ OTHER, SHORT = an_rsa_key(2), an_rsa_key(3, 1024)
         (published(OTHER, "bad", alg="RS512"), OTHER),
         (published(OTHER, "bad", kty="oct"), OTHER),
         (published(OTHER, "bad", n="!"), OTHER),
+        (published(OTHER, "bad", n=7), OTHER),
+        (published(OTHER, "bad", kty=["RSA"]), OTHER),
         ({**published(OTHER, "bad"), "d": "AQAB"}, OTHER),
         ({"kty": "oct", "kid": "bad", "k": "c2VjcmV0"}, OTHER),
     ],
-    ids=["short", "for encryption", "another algorithm", "of no kind", "broken", "private", "shared"],
+    ids=[
+        "short",
+        "for encryption",
+        "another algorithm",
+        "of no kind",
+        "broken",
+        "a number",
+        "a list",
+        "private",
+        "shared",
+    ],
 )
 async def test_a_key_that_cannot_prove_is_as_if_it_were_not_there(
     issuer: LoopbackIssuer, bad: dict[str, Any], key: Any

@@ -385,3 +385,17 @@ async def test_a_stranger_sees_and_revokes_no_invitation(a_caller: CallerMaker, 
     assert (await stranger("DELETE", f"/v1/invitations/{made['id']}")).status_code == 404
     assert (await stranger("GET", "/v1/invitations")).json()["items"] == []
     assert (await owner("GET", f"/v1/invitations/{made['id']}")).json()["status"] == "open"
+
+
+async def test_a_tenant_floods_nobody_with_letters(owner: Caller, a_caller: CallerMaker, address: str) -> None:
+    answers = [(await invited(owner, address)).status_code for _ in range(11)]
+    assert answers == [201] * 10 + [429]
+    assert (await invited(owner, f"other-{address}")).status_code == 201
+    assert (await invited(await a_caller(), address)).status_code == 201
+
+
+async def test_an_invitation_that_is_repeated_is_one_letter(owner: Caller, address: str) -> None:
+    once = {"Idempotency-Key": f"key-{uuid.uuid4()}"}
+    answers = [await invited(owner, address, headers=once) for _ in range(15)]
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1

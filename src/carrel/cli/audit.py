@@ -1,7 +1,7 @@
 """`carrel audit`: the log read, and its chain computed again."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 from uuid import UUID
 
 import typer
@@ -40,6 +40,7 @@ def list_(
     actor: Annotated[UUID | None, typer.Option(help="Who did it: a person's or a key's id.")] = None,
     action: Annotated[Act | None, typer.Option(help="What was done.", show_choices=False)] = None,
     thing: Annotated[UUID | None, typer.Option("--object", help="To what it was done: an id.")] = None,
+    result: Annotated[Literal["done", "refused"] | None, typer.Option(help="Whether it was done.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many events.")] = 50,
     as_json: Json = False,
 ) -> None:
@@ -49,7 +50,7 @@ def list_(
         from carrel.operate.audit import Wanted
 
         who = await find.member(office, tenant)
-        wanted = Wanted(_in_utc(since), _in_utc(until), actor, action, thing)
+        wanted = Wanted(_in_utc(since), _in_utc(until), actor, action, thing, result)
         return list((await office.audit.listed(who, wanted, limit=limit)).items)
 
     found = in_office(listed)

@@ -8,24 +8,26 @@ counts for no account: else one network could name addresses without end, and ea
 
 import hmac
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Final
 
-from carrel.domain.errors import Throttled
+from carrel.domain.errors import Throttled, Unavailable
 from carrel.domain.limits import Limit, Standing
 from carrel.ports.limits import Limiter
 
 
 class Try(StrEnum):
-    """What is tried: a password, to have a mail sent, a code, a refresh token."""
+    """What is tried: a password, to have a mail sent, a code, a refresh token, to invite somebody."""
 
     PASSWORD = "password"  # noqa: S105 - a word, not a secret
     MAIL = "mail"
     CODE = "code"
     REFRESH = "refresh"
+    INVITATION = "invitation"
 
 
 class Of(StrEnum):
@@ -70,6 +72,12 @@ BRAKES: Final = MappingProxyType(
             Brake(Of.INSTANCE, Limit(3000, _MINUTE)),
         ),
         Try.REFRESH: (Brake(Of.ORIGIN, Limit(600, _MINUTE)), Brake(Of.INSTANCE, Limit(6000, _MINUTE))),
+        # Here the origin is the tenant. What others sent to an address counts for nobody: it would tell of them.
+        Try.INVITATION: (
+            Brake(Of.ACCOUNT_HERE, Limit(10, _HOUR)),
+            Brake(Of.ORIGIN, Limit(200, _HOUR)),
+            Brake(Of.INSTANCE, Limit(1000, _MINUTE)),
+        ),
     }
 )
 
@@ -93,6 +101,19 @@ class Brakes:
             standing = await self._hit(what, brake, account, origin, cost=1)
             if not standing.allowed:
                 raise _throttled(standing)
+
+    async def look(self, what: Try, *, account: str = "", origin: str) -> None:
+        """For what may turn out to be a repetition: `count` it when it was none. Raises as `on`."""
+        for brake in BRAKES[what]:
+            standing = await self._hit(what, brake, account, origin, cost=0)
+            if not standing.remaining:
+                raise _throttled(standing)
+
+    async def count(self, what: Try, *, account: str = "", origin: str) -> None:
+        """It was done: nothing is refused any more, and that nobody counts is no reason to."""
+        with suppress(Unavailable):
+            for brake in BRAKES[what]:
+                await self._hit(what, brake, account, origin, cost=1)
 
     async def _hit(self, what: Try, brake: Brake, account: str, origin: str, *, cost: int) -> Standing:
         whose = self._whose(brake.of, account, origin)

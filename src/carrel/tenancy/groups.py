@@ -46,7 +46,9 @@ class GroupGrants:
             raise Invalid("A group gives admin, editor or viewer.", code="invalid_choice", field="role")
         wanted = issuer or self._issuer
         if wanted is None:
-            raise Invalid("No issuer is set here: name one.", code="issuer_required", field="issuer")
+            raise Invalid(
+                "No issuer is set here (CARREL_LOGIN__ISSUER): name one.", code="issuer_required", field="issuer"
+            )
         async with self._database.transaction(asked) as tx:
             if await tenants.find(tx, str(tenant)) is None:
                 raise NotFound

@@ -23,6 +23,7 @@ from carrel.store.idempotency import Memo
 from carrel.store.invitations import Invitation, InvitationStatus, NewInvitation
 from carrel.store.pages import Page
 from carrel.store.transaction import Database, Transaction
+from carrel.tenancy.brakes import Brakes, Try
 from carrel.tenancy.members import demand_rank, held
 
 __all__ = ["Invitation", "InvitationLetters", "InvitationStatus", "InvitationWish", "Invitations"]
@@ -41,8 +42,9 @@ class InvitationWish:
 
 
 class Invitations:
-    def __init__(self, database: Database, *, pepper: bytes) -> None:
+    def __init__(self, database: Database, brakes: Brakes, *, pepper: bytes) -> None:
         self._database = database
+        self._brakes = brakes
         self._pepper = pepper
 
     async def create(
@@ -50,10 +52,15 @@ class Invitations:
     ) -> Invitation:
         """What was open for the address before is revoked, and the letter is on its way at the commit.
 
-        Raises Denied (also `above_your_role`), Conflict `already_member`.
+        A letter goes to whoever is named, in words that a tenant has chosen: so they are few, whatever limits are set.
+        Raises Denied (also `above_your_role`), Conflict `already_member`, Throttled.
         """
-        async with self._database.transaction(enter_unlimited(principal, Permission.MEMBERS)) as tx:
-            return await idempotency.once(tx, memo, lambda: self._add(tx, principal, wish))
+        grant = enter_unlimited(principal, Permission.MEMBERS)
+        await self._brakes.look(Try.INVITATION, account=wish.email, origin=str(grant.tenant))
+        async with self._database.transaction(grant) as tx:
+            made = await idempotency.once(tx, memo, lambda: self._add(tx, principal, wish))
+        await self._brakes.count(Try.INVITATION, account=wish.email, origin=str(grant.tenant))
+        return made
 
     async def listed(self, principal: Principal, *, limit: int = 50, cursor: str | None = None) -> Page[Invitation]:
         """Raises Denied, Invalid `invalid_cursor`."""

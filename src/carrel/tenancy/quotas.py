@@ -88,7 +88,11 @@ class Allowances:
 
 def _judge(quota: Quota, name: str) -> None:
     if quota.soft is not None and quota.hard is not None and quota.soft > quota.hard:
-        raise Invalid("A soft limit lies below the hard one.", code="soft_above_hard", field=name)
+        raise Invalid(
+            f"The soft limit of {quota.soft} is above the hard one of {quota.hard}: set both.",
+            code="soft_above_hard",
+            field=name,
+        )
 
 
 async def _own(tx: Transaction) -> OwnLimits:

@@ -44,6 +44,7 @@ from carrel.ports.model import Model
 from carrel.ports.parser import Parser
 from carrel.ports.vectors import VectorIndexes
 from carrel.settings import Settings
+from carrel.tenancy.brakes import Brakes
 from carrel.tenancy.credentials import Credentials
 from carrel.tenancy.destroy import Destroying
 from carrel.tenancy.export import Exports
@@ -152,7 +153,7 @@ def _office(base: Base) -> Office:
         allowances=Allowances(database, defaults=base.quotas),
         refusals=refusals,
         members=Members(database),
-        invitations=Invitations(database, pepper=secrets.pepper),
+        invitations=Invitations(database, Brakes(base.limiter, pepper=secrets.pepper), pepper=secrets.pepper),
         sources=Sources(database),
         bots=Bots(database),
         documents=Documents(database, base.blobs),

@@ -29,7 +29,7 @@ async def create_invitation(
 ) -> InvitationView:
     """Invite an address: a letter goes to it, and the newest is the only one that counts.
 
-    403 `above_your_role`, 409 `already_member`.
+    403 `above_your_role`, 409 `already_member`; 429 after ten letters an hour to one address.
     """
     memo = once.memo(wish, 201, InvitationView.of)
     return InvitationView.of(await app.invitations.create(principal, wish.wish(), memo=memo))
