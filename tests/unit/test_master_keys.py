@@ -97,6 +97,14 @@ def test_a_file_that_others_can_read_is_refused(folder: Path, name: str) -> None
         MasterKeyFiles(folder).present()
 
 
+@pytest.mark.parametrize("left", ["master_key.new", "master_key.former.0"])
+def test_a_current_key_that_was_lost_is_not_made_anew(tmp_path: Path, left: str) -> None:
+    write_once(tmp_path / left)
+    with pytest.raises(SettingsError, match="is missing"):
+        MasterKeyFiles(tmp_path).first()
+    assert [path.name for path in tmp_path.iterdir()] == [left]
+
+
 def test_all_files_are_for_their_owner_only(folder: Path) -> None:
     files = MasterKeyFiles(folder)
     files.begin()

@@ -69,7 +69,7 @@ BRAKES: Final = MappingProxyType(
             Brake(Of.ACCOUNT_HERE, Limit(10, 10 * _MINUTE)),
             Brake(Of.ACCOUNT, Limit(50, _HOUR)),
             Brake(Of.ORIGIN, Limit(300, _HOUR)),
-            Brake(Of.INSTANCE, Limit(3000, _MINUTE)),
+            Brake(Of.INSTANCE, Limit(300, _MINUTE)),  # six digits: many networks together try few of them
         ),
         Try.REFRESH: (Brake(Of.ORIGIN, Limit(600, _MINUTE)), Brake(Of.INSTANCE, Limit(6000, _MINUTE))),
         # Here the origin is the tenant. What others sent to an address counts for nobody: it would tell of them.

@@ -51,7 +51,7 @@ def secrets_of(settings: Settings) -> Secrets:
     if settings.master_key is not None:
         return Secrets(pepper, settings.master_key.get_secret_value().encode(), former)
     files = MasterKeyFiles(folder, further=former)
-    return Secrets(pepper, _secret(None, folder / "master_key"), former, files)
+    return Secrets(pepper, files.first(), former, files)
 
 
 def _secret(given: SecretStr | None, path: Path) -> bytes:

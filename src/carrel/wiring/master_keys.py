@@ -36,6 +36,17 @@ class MasterKeyFiles:
         self._seen = -1
         self._keys: MasterKeys | None = None
 
+    def first(self) -> bytes:
+        """The current key, made on the first run. A new one beside keys of rotations would hide that it was lost.
+
+        Raises SettingsError.
+        """
+        current = self._folder / _CURRENT
+        if not current.exists() and (self._former() or (self._folder / _NEW).exists()):
+            raise _missing(current)
+        write_once(current)
+        return read_secret(current)
+
     def present(self) -> MasterKeys:
         """As the files are now; only the folder's time is looked at when nothing changed. Raises SettingsError.
 
@@ -84,8 +95,12 @@ class MasterKeyFiles:
         others = [key for path in (self._folder / _NEW, *self._former()) if (key := _read_if_there(path))]
         current = _read_if_there(self._folder / _CURRENT)
         if current is None:
-            raise SettingsError(f"CARREL_HOME: {self._folder / _CURRENT} is missing: bring it back from a backup.")
+            raise _missing(self._folder / _CURRENT)
         return MasterKeys(current, tuple(key for key in (*others, *self._further) if key != current))
+
+
+def _missing(path: Path) -> SettingsError:
+    return SettingsError(f"CARREL_HOME: {path} is missing: bring it back from a backup.")
 
 
 def _read_if_there(path: Path) -> bytes | None:
