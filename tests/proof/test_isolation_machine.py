@@ -136,7 +136,7 @@ class Grudge:
         return [*(Hit(chunk, 1.0) for chunk in self.known[-MOST_LIES:]), *honest][:limit]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Theatre:
     """One database and worker, and a door for each kind of index."""
 
