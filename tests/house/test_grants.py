@@ -19,6 +19,7 @@ from carrel.domain.access import (
     PrincipalKind,
     ReadScope,
     TenantGrant,
+    as_member,
     both,
     can,
     console,
@@ -30,9 +31,9 @@ from carrel.domain.access import (
     read_scope,
     within,
 )
-from carrel.domain.errors import Denied
+from carrel.domain.errors import Denied, NotFound
 from carrel.domain.ids import SourceId, TenantId, UserId
-from carrel.domain.rights import RIGHTS, Permission, Scope
+from carrel.domain.rights import RIGHTS, Permission, Role, Scope
 
 SOURCES = Path(__file__).parents[2] / "src" / "carrel"
 SEALED = ("TenantGrant", "ReadScope", "PlatformGrant", "AccountGrant")
@@ -174,6 +175,15 @@ def test_an_index_searches_nothing_outside_of_the_grant() -> None:
     assert within(SCOPE.grants[0], frozenset({HR, LEGAL})) == {HR}
     assert within(SCOPE.grants[0], frozenset({LEGAL})) == frozenset()
     assert within(GRANT, frozenset({HR, LEGAL})) == {HR, LEGAL}
+
+
+def test_a_person_becomes_a_member_only_where_a_role_is_held() -> None:
+    person = Principal(PrincipalKind.SESSION, None, UserId(uuid.uuid4()), roles={TENANT: Role.VIEWER})
+    assert enter(as_member(person, TENANT), Permission.SEARCH).tenant == TENANT
+    chosen = dataclasses.replace(person, tenant=TENANT, roles={TENANT: Role.VIEWER, OTHER: Role.OWNER})
+    for who in (person, chosen, a_principal(Scope.SEARCH), console(TENANT)):
+        with pytest.raises(NotFound):
+            as_member(who, OTHER)
 
 
 def test_the_console_has_every_right_in_its_tenant() -> None:

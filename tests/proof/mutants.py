@@ -497,7 +497,7 @@ MUTANTS: Final = (
         "domain/access.py",
         "if role is None or not principal.is_person or principal.tenant not in (None, tenant):",
         "if not principal.is_person:",
-        MACHINE,
+        f"{GRANTS}test_a_person_becomes_a_member_only_where_a_role_is_held",
     ),
     Mutant(
         "an owner decides on another's tenant",

@@ -422,7 +422,7 @@ class Visitor:
             case 3:
                 sources = self._some_sources(key, wanted)
                 return word, {"source_ids": sorted(sources)}, self._model.scope(key, sources=sources)
-            case 4 if wanted.kind == "search":
+            case 4 if wanted.kind == "search" and not (key.session and key.tenant is None):
                 number = wanted.target % len(self._model.tenants)
                 scope = self._model.scope(key) if number == key.tenant else None
                 return word, {"tenants": [self._model.tenants[number]]}, scope
