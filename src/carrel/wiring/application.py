@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import mmap
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -304,6 +305,8 @@ def _returning_memory(task: Task) -> Task:
         finally:
             in_hand -= 1
             if _resident() > least + (_HOARD if in_hand else _CRUMBS):
+                if not in_hand:
+                    gc.collect()  # a pause of some milliseconds, when nobody waits
                 _return_memory()
                 least = _resident()
 
