@@ -29,6 +29,7 @@ from carrel.store.bots import NewBot
 from carrel.tenancy.keys import KeyWish
 from support.doors import serving
 from support.furnished import ask
+from support.people import a_person
 from support.raw import connected
 from support.rounds import rounds
 from support.stand import Stand
@@ -88,8 +89,17 @@ async def strangers(carrel: Stand, _tenant: SomeTenant, _world: World) -> str:
     return await (await a_tenant(carrel.app, "Stranger")).key()
 
 
+def signed_in(role: str) -> Bearer:
+    async def make(carrel: Stand, tenant: SomeTenant, _: World) -> str:
+        return (await a_person(carrel, **{role: tenant.id})).token(tenant.id)
+
+    return make
+
+
 BEARERS: Final[Mapping[str, Bearer]] = {
     "limited to a source": holding(sources=True),
+    "an owner's session": signed_in("owner"),
+    "a viewer's session": signed_in("viewer"),
     "full": holding(),
     "operator": operators,
     "search": holding("search"),
