@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, Final, Never, SupportsIndex, final
+from enum import Enum, StrEnum
+from typing import Any, Final, Never, SupportsIndex, TypeAlias, final
 
 from carrel.domain.errors import Conflict, Denied, NotFound
 from carrel.domain.ids import BotId, SourceId, TenantId, UserId
@@ -18,6 +18,16 @@ from carrel.domain.rights import RIGHTS, Permission, Role, Scope, scopes_of
 _SEAL: Final = object()
 _ONLY_HERE: Final = "Grants and scopes are made in carrel.domain.access only."
 _CONSOLE_USER: Final = UserId(uuid.UUID("c0450c0e-0000-4000-8000-000000000000"))
+
+
+class EndUsers(Enum):
+    """All the end users of a principal: for work on its chats as a whole."""
+
+    ALL = "all"
+
+
+EndUser: TypeAlias = str | EndUsers | None
+"""For whom a principal of its own asks: an opaque name, nobody in particular, or (for work on chats) all."""
 
 
 class PrincipalKind(StrEnum):
@@ -88,7 +98,10 @@ class _Sealed:
 @final
 @dataclass(frozen=True, slots=True)
 class TenantGrant(_Sealed):
-    """The right to one tenant's rows as one user; `sources` is what it may read, None every source of the tenant."""
+    """The right to one tenant's rows as one user; `sources` is what it may read, None every source of the tenant.
+
+    Of the user's chats it sees those of one `end_user`.
+    """
 
     tenant: TenantId
     user: UserId | None
@@ -96,6 +109,7 @@ class TenantGrant(_Sealed):
     bots: frozenset[BotId] | None
     credential: uuid.UUID | None
     seal: InitVar[object]
+    end_user: EndUser = None
 
 
 @final
@@ -190,13 +204,19 @@ def _refuse_person(principal: Principal, permission: Permission) -> Never:
     raise Denied(f"As {principal.role.value} you may not {RIGHTS[permission].meaning}.", code="role_lacks_permission")
 
 
-def enter(principal: Principal, permission: Permission) -> TenantGrant:
+def enter(principal: Principal, permission: Permission, *, end_user: EndUser = None) -> TenantGrant:
     """The grant for one tenant, with the limits of the principal. Raises Denied, Conflict `tenant_ambiguous`."""
     require(principal, permission)
     if principal.tenant is None:
         raise Denied("Name a tenant first.", code="tenant_required")
     return TenantGrant(
-        principal.tenant, principal.user, principal.only_sources, principal.only_bots, principal.credential, _SEAL
+        principal.tenant,
+        principal.user,
+        principal.only_sources,
+        principal.only_bots,
+        principal.credential,
+        _SEAL,
+        end_user,
     )
 
 
@@ -233,7 +253,10 @@ def read_scope(grant: TenantGrant, sources: Collection[SourceId]) -> ReadScope:
     wanted = frozenset(sources)
     if grant.sources is not None and not wanted <= grant.sources:
         raise Denied("A source lies outside the grant.", code="scope_exceeded")
-    return ReadScope((TenantGrant(grant.tenant, grant.user, wanted, grant.bots, grant.credential, _SEAL),), _SEAL)
+    narrowed = TenantGrant(
+        grant.tenant, grant.user, wanted, grant.bots, grant.credential, _SEAL, end_user=grant.end_user
+    )
+    return ReadScope((narrowed,), _SEAL)
 
 
 def within(grant: TenantGrant, sources: frozenset[SourceId]) -> frozenset[SourceId]:
@@ -248,7 +271,7 @@ def both(scopes: Iterable[ReadScope]) -> ReadScope:
 
 def for_job(tenant: TenantId, owner: UserId | None) -> TenantGrant:
     """The grant of a claimed job: its own tenant, as the owner of the row that it works on."""
-    return TenantGrant(tenant, owner, None, None, None, _SEAL)
+    return TenantGrant(tenant, owner, None, None, None, _SEAL, end_user=EndUsers.ALL)
 
 
 def for_machine() -> PlatformGrant:

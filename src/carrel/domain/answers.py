@@ -74,13 +74,31 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelProblem:
+    """Why an answer is degraded: a stable code, and one sentence for a person."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
+    """`asked` is the question as it was searched: rewritten to stand alone where it rested on what was said before.
+
+    `unsupported` are sentences of the text that the evidence does not bear out; `grounding` (0 to 1) is how far it bears
+    out the whole, None where nothing was written.
+    """
+
     status: AnswerStatus
     text: str
     citations: tuple[Citation, ...]
     evidence: tuple[Passage, ...]
     guidance: tuple[str, ...]
     usage: Usage
+    problem: ModelProblem | None = None
+    asked: str | None = None
+    grounding: float | None = None
+    unsupported: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

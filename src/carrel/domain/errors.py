@@ -10,6 +10,7 @@ Refusal
 ├── Conflict       the state does not allow it                          409
 ├── Throttled      too many, too fast                                   429
 ├── Unavailable    something we need does not answer; try again         503
+│   └── ModelFailed  a language model did not write; mostly an answer is degraded instead
 └── Unreadable     a document cannot be turned into text                (a failed document)
 """
 
@@ -87,6 +88,16 @@ class Throttled(Refusal):
 class Unavailable(Refusal):
     default_code = "unavailable"
     retryable = True
+
+
+class ModelFailed(Unavailable):
+    """A language model, or the way to it. `wait` is in how many seconds another try makes sense, if anybody said."""
+
+    default_code = "model_failed"
+
+    def __init__(self, detail: str, *, code: str | None = None, wait: float | None = None) -> None:
+        super().__init__(detail, code=code)
+        self.wait = wait
 
 
 class Unreadable(Refusal):

@@ -18,7 +18,7 @@ import orjson
 from asyncpg.pool import PoolConnectionProxy
 from pgvector.asyncpg import register_vector
 
-from carrel.domain.access import AccountGrant, PlatformGrant, TenantGrant
+from carrel.domain.access import AccountGrant, EndUser, EndUsers, PlatformGrant, TenantGrant
 from carrel.domain.errors import Invalid, Refusal, Unavailable
 from carrel.domain.ids import TenantId
 
@@ -28,6 +28,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Borrowed: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 EVERY_SOURCE: Final = "*"
+EVERY_END_USER: Final = "*"
 _NETWORK: Final = 120.0  # for what has no timeout of its own: begin, commit, many at once
 _MARGIN: Final = 10.0
 _SEARCH_PATH: Final = "carrel, public"
@@ -36,7 +37,8 @@ _PLAIN: Final = re.compile(r"[0-9a-z,*-]*", re.ASCII)
 _BEGIN: Final = """
     select set_config('carrel.tenant', '{}', true), set_config('carrel.user', '{}', true),
                   set_config('carrel.sources', '{}', true), set_config('carrel.platform', '{}', true),
-                  set_config('carrel.accounts', '{}', true), set_config('statement_timeout', '{}', true)
+                  set_config('carrel.accounts', '{}', true), set_config('carrel.end_user', '{}', true),
+                  set_config('statement_timeout', '{}', true)
 """
 
 _SNAPSHOT: Final = "begin isolation level repeatable read, read only;"
@@ -249,19 +251,31 @@ def _beginning(grant: Grant, timeout: float) -> str:
 
 
 def _bindings(grant: Grant, timeout: float) -> tuple[str, ...]:
-    """Tenant, user, sources, platform, accounts, and the milliseconds that a statement may take."""
+    """Tenant, user, sources, platform, accounts, end user, and the milliseconds that a statement may take."""
     milliseconds = str(int(timeout * 1000))
     match grant:
         case PlatformGrant():
-            return "", "", "", "on", "", milliseconds
+            return "", "", "", "on", "", "", milliseconds
         case AccountGrant():
             every = EVERY_SOURCE if grant.tenant else ""
-            return str(grant.tenant or ""), str(grant.user or ""), every, "", "on", milliseconds
+            return str(grant.tenant or ""), str(grant.user or ""), every, "", "on", "", milliseconds
         case TenantGrant():
             sources = EVERY_SOURCE if grant.sources is None else ",".join(str(source) for source in grant.sources)
-            return str(grant.tenant), str(grant.user or ""), sources, "", "", milliseconds
+            user, end_user = str(grant.user or ""), _end_user(grant.end_user)
+            return str(grant.tenant), user, sources, "", "", end_user, milliseconds
         case _:
             assert_never(grant)
+
+
+def _end_user(end_user: EndUser) -> str:
+    """As the policies compare it: the bytes in hexadecimal, so that no name can be taken for `*` or break the message."""
+    match end_user:
+        case None:
+            return ""
+        case EndUsers.ALL:
+            return EVERY_END_USER
+        case _:
+            return end_user.encode().hex()
 
 
 async def _prepare(connection: Session) -> None:

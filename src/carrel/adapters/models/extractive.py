@@ -44,6 +44,8 @@ class _Sentence:
 
 class Extractive:
     name: Final = "extractive"
+    follows_instructions: Final = False
+    context_tokens: Final = 1_000_000
 
     def __init__(self, analyzer: Analyzer) -> None:
         self._analyzer = analyzer

