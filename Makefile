@@ -48,7 +48,7 @@ calibrate: setup  ## Learn the curve of confidence anew from the labelled sets i
 	$(BIN)/python -m bench.calibration $(EVAL_DATA) $(CALIBRATE)
 
 proof: setup  ## The long sweeps that try to break it: isolation, kills, evil files, scarcity, soak (80 minutes)
-	FULL_ROUNDS=1 $(BIN)/pytest --timeout 5400 -m proof $(PROOF)
+	FULL_ROUNDS=1 $(BIN)/pytest --timeout 5400 -o faulthandler_timeout=6000 -m proof $(PROOF)
 
 format: setup  ## Put the code into its form
 	$(BIN)/ruff format .
