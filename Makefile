@@ -47,8 +47,11 @@ eval: setup  ## Measure retrieval and refusal on the labelled sets in EVAL_DATA 
 calibrate: setup  ## Learn the curve of confidence anew from the labelled sets in EVAL_DATA (20 minutes)
 	$(BIN)/python -m bench.calibration $(EVAL_DATA) $(CALIBRATE)
 
+SWEEP := FULL_ROUNDS=1 $(BIN)/pytest --timeout 5400 -o faulthandler_timeout=6000
+
 proof: setup  ## The long sweeps that try to break it: isolation, kills, evil files, scarcity, soak (80 minutes)
-	FULL_ROUNDS=1 $(BIN)/pytest --timeout 5400 -o faulthandler_timeout=6000 -m proof $(PROOF)
+	$(SWEEP) -m "proof and not alone" --numprocesses 2 --dist loadscope $(PROOF) || test $$? -eq 5
+	$(SWEEP) -m "proof and alone" $(PROOF) || test $$? -eq 5
 
 format: setup  ## Put the code into its form
 	$(BIN)/ruff format .

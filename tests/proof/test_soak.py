@@ -23,7 +23,7 @@ from carrel.domain.ids import SourceId, document_id
 from support.rounds import rounds
 from support.served import Served, resident, served
 
-pytestmark = [pytest.mark.proof, pytest.mark.slow]
+pytestmark = [pytest.mark.proof, pytest.mark.slow, pytest.mark.alone]
 
 REQUESTS: Final = rounds(300, 24_000)
 CLIENTS: Final = 4

@@ -31,7 +31,7 @@ from support.rounds import rounds
 from support.stand import Stand
 from support.tenants import a_tenant
 
-pytestmark = pytest.mark.proof
+pytestmark = [pytest.mark.proof, pytest.mark.alone]
 
 PAIRS: Final = rounds(3, 500)
 WARM: Final = rounds(1, 20)

@@ -31,6 +31,8 @@ async def seconds_of(act: Callable[[Entrance, str], Awaitable[object]], entrance
     return time.perf_counter() - started
 
 
+pytestmark = [pytest.mark.proof, pytest.mark.alone]
+
 PRICE: Final = (2, 19 * 1024)  # the product's own
 
 
