@@ -22,7 +22,7 @@ from bench.rows import Row
 from bench.served import ONE_THREAD, end_with_parent
 from carrel.telemetry import configure
 
-ROWS: Final = ("start", "ingest", "search", "tenants", "growth", "neighbour", "crowd")
+ROWS: Final = ("start", "ingest", "search", "tenants", "growth", "neighbour", "crowd", "streams")
 RESULTS: Final = Path("bench-results")
 DATA: Final = Path("../shared/data")
 _ENDS: Final = "runs to its end"

@@ -25,7 +25,7 @@ from carrel.domain.library import ChunkRules
 from carrel.ingest.chunk import chunk
 from carrel.ingest.embed import embed
 from carrel.ports.embedder import Embedder, EmbedderProfile, Tokens, Vector
-from carrel.settings import Settings
+from carrel.settings import MiniLM
 
 NICENESS: Final = 10
 _HEAD: Final = 4096
@@ -79,7 +79,7 @@ class _Recorder:
 
 async def _measure(folder: Path, home: Path) -> Ceiling:
     os.nice(NICENESS)
-    embedder = minilm.prepare(home, threads=Settings(home=home).embedder.threads)
+    embedder = minilm.prepare(home, threads=MiniLM().threads)
     recorder, parser = _Recorder(embedder), SandboxedParser()
     try:
         chunks = sum([await _cut(recorder, parser, folder, file) for file in files(folder)])

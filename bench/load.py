@@ -62,7 +62,7 @@ _COLUMNS: Final = {
         "char_start",
         "char_end",
     ),
-    "dense_entries_384": ("tenant_id", "chunk_id", "generation_id", "source_id", "version_id", "embedding"),
+    "dense_entries": ("tenant_id", "chunk_id", "generation_id", "source_id", "version_id", "embedding"),
     "lexical_entries": ("tenant_id", "chunk_id", "generation_id", "source_id", "version_id", "terms"),
     "lexical_profiles": ("tenant_id", "version_id", "generation_id", "chunks", "terms"),
 }
@@ -196,5 +196,5 @@ def _add(rows: dict[str, list[tuple[Any, ...]]], room: Room, document: Document)
         digest = sha256(piece.text.encode()).digest()[:16]
         place = (piece.ordinal, piece.text, digest, list(piece.heading_path), piece.page, piece.start, piece.end)
         rows["chunks"].append((tenant, chunk, version, own, source, generation, *place))
-        rows["dense_entries_384"].append((tenant, chunk, generation, source, version, half))
+        rows["dense_entries"].append((tenant, chunk, generation, source, version, half))
         rows["lexical_entries"].append((tenant, chunk, generation, source, version, weights))

@@ -74,7 +74,7 @@ class _Asked:
     def need(self) -> Need:
         assert self.leave is not None
         assert self.leave.generation is not None
-        return Need(self.known, self.leave.generation.id, _LIMIT, {})
+        return Need(self.known, self.leave.generation.id, _LIMIT, None)
 
 
 async def stages(stand: Stand, home: Path, asked: Sequence[tuple[Room, str]]) -> list[Stage]:

@@ -79,7 +79,7 @@ async def _retrieved(stand: Stand, leave: Leave, query: SetQuery) -> tuple[Quest
     parts = stand.parts
     assert leave.generation is not None
     question = await Asker(parts.embedder, parts.analyzer).understand(query.text)
-    need = Need(question, leave.generation.id, DEPTH, {})
+    need = Need(question, leave.generation.id, DEPTH, None)
     return question, await Retriever(parts.base.database, parts.vectors, parts.words).retrieve(leave.scope, need)
 
 

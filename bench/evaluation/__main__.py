@@ -12,17 +12,18 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.evaluation.holds import isolation_row, missed, rows_of
+from bench.evaluation.holds import fact_rows, isolation_row, missed, rows_of
 from bench.evaluation.isolation import Isolation, Neighbour, isolation
 from bench.evaluation.shelves import RUNBOOKS, Shelves, open_shelves
 from bench.machine import Machine, this_machine
 from bench.rows import Row
 from carrel import wiring
-from carrel.cli.evaluate import Evaluated, measured, shape_of
+from carrel.cli.evaluate import Evaluated, demonstrated, measured, shape_of
 from carrel.cli.hired import HiredWorker, hired
 from carrel.cli.set_tenants import Filled, filled
+from carrel.evaluate.facts import FactFindings
 from carrel.evaluate.metrics import demand_metrics
-from carrel.evaluate.report import as_table, markdown
+from carrel.evaluate.report import as_table, facts_markdown, facts_shape, markdown
 from carrel.wiring import Application, Parts, assemble
 from carrel.wiring.application import equipped
 
@@ -35,12 +36,15 @@ class Outcome:
     absent: tuple[str, ...]
     limit: int | None
     evaluated: list[Evaluated] = field(default_factory=list)
+    facts: FactFindings | None = None
     isolation: Isolation | None = None
     seconds: float = 0.0
 
     @property
     def rows(self) -> list[Row]:
         rows = [row for one in self.evaluated for row in rows_of(one.findings)]
+        if self.facts is not None:
+            rows += fact_rows(self.facts)
         if self.isolation is not None:
             rows.append(isolation_row(self.isolation))
         return [replace(row, held=None) for row in rows] if self.limit else rows
@@ -85,6 +89,8 @@ async def _measure(
     outcome: Outcome, shelves: Shelves, parts: Parts, carrel: Application, *, worker: HiredWorker
 ) -> None:
     """Both runbooks stay until the end, when they meet; nothing else does."""
+    outcome.facts = await demonstrated(carrel, worker=worker, keep=True)
+    _note(facts_markdown(outcome.facts))
     places: dict[str, Filled] = {}
     async with AsyncExitStack() as stay:
         for name, labelled in shelves.present.items():
@@ -102,6 +108,7 @@ def _markdown(outcome: Outcome) -> str:
     parts = [
         f"# Evaluation\n\n{outcome.machine.sentence}. {outcome.seconds / 60:.1f} minutes.",
         markdown([one.findings for one in outcome.evaluated]),
+        *([facts_markdown(outcome.facts)] if outcome.facts else []),
         as_table(("row", "measured", "to hold", "verdict", "note"), verdicts),
     ]
     if outcome.absent:
@@ -119,6 +126,7 @@ def _write(folder: Path, outcome: Outcome, text: str) -> None:
         "limit": outcome.limit,
         "absent": list(outcome.absent),
         "sets": [shape_of(one) for one in outcome.evaluated],
+        "demo": facts_shape(outcome.facts) if outcome.facts else None,
         "isolation": asdict(outcome.isolation) if outcome.isolation else None,
         "rows": [{**asdict(row), "verdict": row.verdict} for row in outcome.rows],
     }

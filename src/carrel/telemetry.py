@@ -5,7 +5,7 @@ import sys
 
 import structlog
 
-_TALKATIVE = ("alembic", "asyncio", "httpcore2", "httpx2", "uvicorn")
+_TALKATIVE = ("alembic", "asyncio", "httpcore2", "httpx2", "mcp", "uvicorn")
 
 
 def configure(level: str, *, pretty: bool | None = None) -> None:

@@ -10,14 +10,17 @@ from carrel.domain.rights import Permission
 World = Mapping[str, str]
 OF_A_WORLD: Final = (
     "tenant", "source", "bot", "document", "failed", "key", "chat", "member", "invitation", "group_grant", "gone",
-    "credential", "session",
+    "credential", "session", "message", "unrated", "file", "batch",
 )  # fmt: skip
 ABSENT: Final[World] = {name: str(uuid.uuid4()) for name in OF_A_WORLD}
 
 
 @dataclass(frozen=True)
 class Call:
-    """`path` and `body` take the ids of a world; `names_ids` says that a stranger's ids in the body are looked up."""
+    """`path` and `body` take the ids of a world; `names_ids` says that a stranger's ids in the body are looked up.
+
+    `needs_too` is what this call needs beside what its route declares.
+    """
 
     name: str
     method: str
@@ -27,6 +30,7 @@ class Call:
     body: Callable[[World], Any] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     names_ids: bool = False
+    needs_too: Permission | None = None
 
     def sent(self, world: World) -> dict[str, Any]:
         body = {} if self.body is None else {"json": self.body(world)}
@@ -44,12 +48,20 @@ def _address() -> str:
     return f"{uuid.uuid4()}@people.example"
 
 
+def _an_openai_question() -> dict[str, Any]:
+    return {"model": "carrel", "messages": [{"role": "user", "content": "boats?"}]}
+
+
 def _a_credential() -> dict[str, str]:
     return {"name": _fresh(), "provider": "openai", "secret": "sk-0123456789abcdef"}
 
 
 FILE = {"files": [("files", ("new.txt", b"A new file.", "text/plain"))]}
+A_FORM = {"files": [("purpose", (None, b"assistants")), ("file", ("new.txt", b"A new file.", "text/plain"))]}
+A_MESSAGE = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 P = Permission
+DOOR = "/openai/v1"
+STORE = f"{DOOR}/vector_stores/{{source}}"
 
 CALLS = [
     Call("create_tenant", "POST", "/v1/tenants", P.PLATFORM, 201, lambda _: {"name": _fresh()}),
@@ -60,6 +72,8 @@ CALLS = [
     Call("resume_tenant", "POST", "/v1/tenants/{tenant}/resume", P.PLATFORM, 200),
     Call("export_tenant", "POST", "/v1/tenants/{tenant}/export", P.EXPORT, 200),
     Call("delete_tenant", "DELETE", "/v1/tenants/{tenant}", P.TENANT, 204),
+    Call("get_retention", "GET", "/v1/tenants/{tenant}/retention", P.TENANT, 200),
+    Call("set_retention", "PUT", "/v1/tenants/{tenant}/retention", P.TENANT, 200, lambda _: {"chat_days": 30}),
     Call("get_tenant_receipt", "GET", "/v1/tenants/{gone}/receipt", P.PLATFORM, 200),
     Call(
         "create_group_grant",
@@ -198,6 +212,20 @@ CALLS = [
         lambda w: {"query": "x", "tenants": [w["tenant"]]},
         names_ids=True,
     ),
+    Call("list_chats", "GET", "/v1/chats", P.ASK, 200),
+    Call("export_chats", "GET", "/v1/chats/export?format=csv", P.ASK, 200),
+    Call("get_chat", "GET", "/v1/chats/{chat}", P.ASK, 200),
+    Call("rename_chat", "PATCH", "/v1/chats/{chat}", P.ASK, 200, lambda _: {"title": _fresh()}),
+    Call("delete_chat", "DELETE", "/v1/chats/{chat}", P.ASK, 204),
+    Call("list_messages", "GET", "/v1/chats/{chat}/messages", P.ASK, 200),
+    Call("export_chat", "GET", "/v1/chats/{chat}/export", P.ASK, 200),
+    Call("export_chat", "GET", "/v1/chats/{chat}/export?format=csv", P.ASK, 200),
+    Call("set_feedback", "PUT", "/v1/messages/{message}/feedback", P.ASK, 200, lambda _: {"rating": "up"}),
+    Call("give_feedback", "POST", "/v1/messages/{unrated}/feedback", P.ASK, 201, lambda _: {"rating": "down"}),
+    Call("withdraw_feedback", "DELETE", "/v1/messages/{message}/feedback", P.ASK, 204),
+    Call("get_feedback", "GET", "/v1/feedback", P.AUDIT, 200),
+    # what a tool is asked for, and what it refuses, stands inside the message: test_mcp.py
+    Call("mcp", "POST", "/mcp", P.METADATA, 200, options={"json": A_MESSAGE, "headers": {"Accept": "*/*"}}),
     Call("chat", "POST", "/v1/chat", P.ASK, 200, lambda _: {"message": "boats?"}),
     Call("chat", "POST", "/v1/chat", P.ASK, 200, lambda w: {"message": "x", "bot_id": w["bot"]}, names_ids=True),
     Call("chat", "POST", "/v1/chat", P.ASK, 200, lambda w: {"message": "x", "chat_id": w["chat"]}, names_ids=True),
@@ -210,4 +238,79 @@ CALLS = [
         lambda w: {"message": "x", "source_ids": [w["source"]], "stream": True},
         names_ids=True,
     ),
+    Call("openai_list_models", "GET", f"{DOOR}/models", P.METADATA, 200),
+    Call("openai_get_model", "GET", f"{DOOR}/models/{{bot}}", P.METADATA, 200),
+    Call("openai_embed", "POST", f"{DOOR}/embeddings", P.SEARCH, 200, lambda _: {"model": "carrel", "input": "boats"}),
+    Call("openai_complete", "POST", f"{DOOR}/chat/completions", P.ASK, 200, lambda _: _an_openai_question()),
+    Call(
+        "openai_complete",
+        "POST",
+        f"{DOOR}/chat/completions",
+        P.ASK,
+        200,
+        lambda w: {**_an_openai_question(), "model": w["bot"], "stream": True},
+        names_ids=True,
+    ),
+    Call(
+        "openai_complete",
+        "POST",
+        f"{DOOR}/chat/completions",
+        P.ASK,
+        200,
+        lambda w: {**_an_openai_question(), "metadata": {"chat_id": w["chat"]}},
+        names_ids=True,
+    ),
+    Call("openai_create_file", "POST", f"{DOOR}/files", P.INGEST, 200, options=A_FORM),
+    Call("openai_list_files", "GET", f"{DOOR}/files", P.METADATA, 200),
+    Call("openai_get_file", "GET", f"{DOOR}/files/{{file}}", P.METADATA, 200),
+    Call("openai_get_file_content", "GET", f"{DOOR}/files/{{file}}/content", P.SEARCH, 200),
+    Call("openai_delete_file", "DELETE", f"{DOOR}/files/{{file}}", P.INGEST, 200),
+    Call("openai_create_vector_store", "POST", f"{DOOR}/vector_stores", P.CURATE, 200, lambda _: {"name": _fresh()}),
+    Call(
+        "openai_create_vector_store",
+        "POST",
+        f"{DOOR}/vector_stores",
+        P.CURATE,
+        200,
+        lambda w: {"name": _fresh(), "file_ids": [w["file"]]},
+        names_ids=True,
+        needs_too=P.INGEST,
+    ),
+    Call("openai_list_vector_stores", "GET", f"{DOOR}/vector_stores", P.METADATA, 200),
+    Call("openai_get_vector_store", "GET", f"{STORE}", P.METADATA, 200),
+    Call("openai_change_vector_store", "POST", f"{STORE}", P.CURATE, 200, lambda _: {"name": _fresh()}),
+    Call("openai_delete_vector_store", "DELETE", f"{STORE}", P.CURATE, 200),
+    Call("openai_search", "POST", f"{STORE}/search", P.SEARCH, 200, lambda _: {"query": "boats"}),
+    Call(
+        "openai_attach_file",
+        "POST",
+        f"{STORE}/files",
+        P.INGEST,
+        200,
+        lambda w: {"file_id": w["file"]},
+        names_ids=True,
+    ),
+    Call("openai_list_store_files", "GET", f"{STORE}/files", P.METADATA, 200),
+    Call("openai_get_store_file", "GET", f"{STORE}/files/{{file}}", P.METADATA, 200),
+    Call(
+        "openai_describe_store_file",
+        "POST",
+        f"{STORE}/files/{{file}}",
+        P.INGEST,
+        200,
+        lambda _: {"attributes": {"team": "red"}},
+    ),
+    Call("openai_detach_file", "DELETE", f"{STORE}/files/{{file}}", P.INGEST, 200),
+    Call("openai_get_store_file_content", "GET", f"{STORE}/files/{{file}}/content", P.SEARCH, 200),
+    Call(
+        "openai_create_batch",
+        "POST",
+        f"{STORE}/file_batches",
+        P.INGEST,
+        200,
+        lambda w: {"file_ids": [w["file"]]},
+        names_ids=True,
+    ),
+    Call("openai_get_batch", "GET", f"{STORE}/file_batches/{{batch}}", P.METADATA, 200),
+    Call("openai_list_batch_files", "GET", f"{STORE}/file_batches/{{batch}}/files", P.METADATA, 200),
 ]

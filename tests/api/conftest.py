@@ -11,6 +11,8 @@ from api.callers import Caller, CallerMaker
 from api.calls import Call, World
 from api.worlds import a_world, admitted_to
 from carrel.api.app import create_app
+from support.doors import serving
+from support.openai_door import Speaker, speaking
 from support.stand import Stand
 from support.tenants import a_tenant
 
@@ -59,6 +61,20 @@ async def owner(a_caller: CallerMaker) -> Caller:
 async def world(carrel: Stand, owner: Caller) -> World:
     """Something of everything, in the owner's tenant."""
     return await a_world(carrel, owner)
+
+
+@pytest.fixture(scope="session")
+async def address(carrel: Stand) -> AsyncIterator[tuple[str, int]]:
+    """The door on a real socket."""
+    async with serving(create_app(lambda: nullcontext(carrel.app))) as place:
+        yield place
+
+
+@pytest.fixture
+async def speaker(address: tuple[str, int]) -> AsyncIterator[Speaker]:
+    """The official client of OpenAI's API, for whoever calls."""
+    async with speaking(address) as speak:
+        yield speak
 
 
 Admitted = Callable[[Call], Awaitable[Caller]]

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from api.callers import Caller
+from carrel.adapters.models.single import OnlyModel
 from carrel.api.app import create_app
 from carrel.api.streaming import EventStream
 from carrel.ask.pipeline import Event, Evidence
@@ -84,7 +85,8 @@ async def test_a_list_that_names_nothing_reads_nothing(reader: Caller) -> None:
 async def test_an_answer_cites_its_evidence(reader: Caller) -> None:
     answer = (await reader("POST", "/v1/chat", json={"message": QUESTION})).json()
     assert answer.keys() == {
-        "chat_id", "message_id", "status", "answer", "citations", "evidence", "guidance", "usage",
+        "chat_id", "message_id", "status", "answer", "citations", "evidence", "guidance", "usage", "problem", "asked",
+        "grounding", "unsupported",
     }  # fmt: skip
     assert answer["status"] == "answered"
     assert "7443" in answer["answer"]
@@ -106,7 +108,8 @@ async def test_a_refusal_is_200_with_guidance(reader: Caller) -> None:
 
 async def test_a_chat_goes_on_under_its_id(reader: Caller) -> None:
     first = (await reader("POST", "/v1/chat", json={"message": QUESTION, "end_user": "Ann"})).json()
-    second = (await reader("POST", "/v1/chat", json={"message": QUESTION, "chat_id": first["chat_id"]})).json()
+    again = {"message": QUESTION, "chat_id": first["chat_id"], "end_user": "Ann"}
+    second = (await reader("POST", "/v1/chat", json=again)).json()
     assert second["chat_id"] == first["chat_id"]
     assert second["message_id"] != first["message_id"]
 
@@ -123,6 +126,7 @@ async def test_events_are_evidence_deltas_and_the_whole(reader: Caller) -> None:
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Accel-Buffering"] == "no"
     (first, evidence), *deltas, (last, done) = events_of(answer.text)
     assert (first, evidence.keys()) == ("evidence", {"evidence"})
     assert evidence["evidence"][0].keys() >= HIT
@@ -159,6 +163,8 @@ class _Model:
     """A model that says a word, and then what the test wants."""
 
     name = "test"
+    follows_instructions = False
+    context_tokens = 8_000
 
     def __init__(self, then: BaseException | None) -> None:
         self._then = then
@@ -192,14 +198,18 @@ async def test_an_embedder_that_is_away_is_503_with_retry_after(carrel: Stand, r
 
 
 async def test_a_model_that_fails_midway_gives_the_passages(carrel: Stand, reader: Caller) -> None:
-    parts = replace(carrel.parts, model=_Model(Unavailable("gone")))
+    parts = replace(carrel.parts, models=OnlyModel(_Model(Unavailable("gone"))))
     answer = await ask(replace(carrel, app=assemble(parts)), reader, stream=True)
-    *_, (name, done) = events_of(answer.text)
+    _, *deltas, (name, done) = events_of(answer.text)
     assert (name, done["status"]) == ("done", "degraded")
+    assert done["problem"] == {"code": "model_failed", "detail": "gone"}
+    assert done["answer"] == "".join(data["text"] for _, data in deltas)
+    assert done["answer"].startswith("The\n\n")
+    assert done["citations"]
 
 
 async def test_a_refusal_midway_is_an_error_event(carrel: Stand, reader: Caller) -> None:
-    parts = replace(carrel.parts, model=_Model(Throttled("Too many questions.")))
+    parts = replace(carrel.parts, models=OnlyModel(_Model(Throttled("Too many questions."))))
     answer = await ask(replace(carrel, app=assemble(parts)), reader, stream=True)
     *_, (name, problem) = events_of(answer.text)
     assert (name, problem["code"], problem["status"]) == ("error", "rate_limited", 429)
@@ -209,7 +219,7 @@ async def test_a_refusal_midway_is_an_error_event(carrel: Stand, reader: Caller)
 
 
 async def test_a_mistake_of_ours_midway_is_an_error_event_without_its_reason(carrel: Stand, reader: Caller) -> None:
-    parts = replace(carrel.parts, model=_Model(RuntimeError("the secret reason")))
+    parts = replace(carrel.parts, models=OnlyModel(_Model(RuntimeError("the secret reason"))))
     answer = await ask(replace(carrel, app=assemble(parts)), reader, stream=True)
     *_, (name, problem) = events_of(answer.text)
     assert (name, problem["code"], problem["status"]) == ("error", "internal_error", 500)

@@ -210,7 +210,17 @@ async def test_a_stored_answer_does_not_outlive_the_text_that_it_quotes(owner: C
 
 
 TRIES = 50
-TABLES = ("api_keys", "sources", "bots", "group_grants", "invitations", "provider_credentials", "chats", "messages")
+TABLES = (
+    "api_keys",
+    "sources",
+    "bots",
+    "group_grants",
+    "invitations",
+    "provider_credentials",
+    "chats",
+    "messages",
+    "feedback",
+)
 CREATING = [call for call in CALLS if call.method == "POST" and call.owner_gets == 201]
 
 

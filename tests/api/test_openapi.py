@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from api.callers import Caller
+from carrel.api.openai_error import PREFIX
 from carrel.api.security import PUBLIC
 
 METHODS = {"get", "put", "post", "patch", "delete"}
@@ -61,14 +62,20 @@ def test_every_guarded_operation_documents_its_credential_and_its_refusals(door:
         assert {"401", "403", "429", "500", "503"} <= statuses
         assert "{" not in path or "404" in statuses
         assert "application/json" not in operation.get("requestBody", {}).get("content", {}) or {
-            "413", "415", "422"
+            "413", "415", "400" if path.startswith(PREFIX) else "422"
         } <= statuses, (path, method)  # fmt: skip
 
 
 def test_every_refusal_is_a_problem(door: FastAPI) -> None:
+    """But at OpenAI's door: test_openai_errors.py."""
     for path, method, operation in operations(door.openapi()):
+        if path.startswith(PREFIX):
+            continue
         for status, response in operation["responses"].items():
-            if status >= "400":
+            if status >= "400" and path == "/mcp":
+                error = {"$ref": "#/components/schemas/JsonRpcError"}
+                assert response["content"] == {"application/json": {"schema": error}}
+            elif status >= "400":
                 schema = response["content"]["application/problem+json"]["schema"]
                 assert schema == {"$ref": "#/components/schemas/Problem"}, (path, method, status)
                 assert response["content"].keys() == {"application/problem+json"}

@@ -6,18 +6,19 @@ import os
 import signal
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
-from typing import Any
 
 import httpx2
 import pytest
 
 from api.callers import Caller, CallerMaker
+from carrel.adapters.models.single import OnlyModel
 from carrel.api.app import create_app
 from carrel.api.server import Patience, serve
+from carrel.domain.answers import Usage
 from carrel.ports.model import Draft, Prompt
-from carrel.wiring import assemble
+from carrel.wiring import Application, assemble
 from support.doors import serving
 from support.stand import Stand
 
@@ -157,39 +158,69 @@ async def test_an_upload_that_breaks_off_leaves_nothing(far: Caller, address: tu
 
 
 class _Slow:
-    """A model that says a word, then thinks for long."""
+    """A model that says a word, and the rest when it may."""
 
     name = "slow"
+    follows_instructions = False
+    context_tokens = 8_000
 
     def __init__(self) -> None:
-        self.left = asyncio.Event()
+        self.go, self.left = asyncio.Event(), asyncio.Event()
 
     async def write(self, prompt: Prompt) -> AsyncGenerator[Draft]:  # noqa: ARG002 - the port names it
         try:
-            yield Draft("The")
-            await asyncio.sleep(60)
+            yield Draft("Boats")
+            await self.go.wait()
+            yield Draft(" float [1].", Usage(5, 7, self.name))
         finally:
             self.left.set()
 
 
-async def test_a_client_that_leaves_ends_the_work_of_the_model(carrel: Stand, a_caller: CallerMaker) -> None:
+@asynccontextmanager
+async def a_slow_carrel(
+    carrel: Stand, a_caller: CallerMaker
+) -> AsyncIterator[tuple[_Slow, Application, Caller, httpx2.AsyncClient]]:
+    """With a document, and a client whose connections can be broken off."""
     owner, model = await a_caller(), _Slow()
     await owner.put(await owner.source(), "boats.md", "# Boats\n\nBoats float on water.")
-    app = assemble(replace(carrel.parts, model=model))
+    app = assemble(replace(carrel.parts, models=OnlyModel(model)))
     async with (
         serving(create_app(lambda: nullcontext(app))) as (host, port),
-        httpx2.AsyncClient(base_url=f"http://{host}:{port}") as client,
+        httpx2.AsyncClient(base_url=f"http://{host}:{port}", timeout=30) as client,
     ):
-        body = {"message": "Do boats float on water?", "stream": True}
-        headers = {"Authorization": f"Bearer {owner.key}"}
-        seen: list[Any] = []
-        async with client.stream("POST", "/v1/chat", json=body, headers=headers) as answer:
-            async for line in answer.aiter_lines():
-                seen.append(line)
-                if line.startswith("data:") and "text" in json.loads(line[5:]):
-                    break
-        assert "event: delta" in seen
-        await asyncio.wait_for(model.left.wait(), 5)
+        yield model, app, Caller(client, owner.key), client
+
+
+async def left_after_a_word(client: httpx2.AsyncClient, key: str | None) -> None:
+    body = {"message": "Do boats float on water?", "stream": True}
+    async with client.stream("POST", "/v1/chat", json=body, headers={"Authorization": f"Bearer {key}"}) as answer:
+        async for line in answer.aiter_lines():
+            if line.startswith("data:") and "text" in json.loads(line[5:]):
+                return
+
+
+async def test_a_client_that_leaves_finds_its_answer_in_the_chat(carrel: Stand, a_caller: CallerMaker) -> None:
+    async with a_slow_carrel(carrel, a_caller) as (model, app, far, client):
+        await left_after_a_word(client, far.key)
+        async with asyncio.timeout(20):
+            while not app.turns.unread:  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.01)
+        assert not model.left.is_set()
+        model.go.set()
+        await app.turns.drain(20)
+        (chat,) = (await far("GET", "/v1/chats")).json()["items"]
+        (message,) = (await far("GET", f"/v1/chats/{chat['id']}/messages")).json()["items"]
+    assert (message["answer"], message["status"]) == ("Boats float [1].", "answered")
+
+
+async def test_a_server_that_stops_finishes_what_nobody_reads_any_more(carrel: Stand, a_caller: CallerMaker) -> None:
+    async with a_slow_carrel(carrel, a_caller) as (model, app, far, client):
+        await left_after_a_word(client, far.key)
+        asyncio.get_running_loop().call_later(1.5, model.go.set)
+    assert (model.left.is_set(), app.turns.unread) == (True, 0)
+    who = await app.principals.authenticate(far.key or "")
+    (chat,) = (await app.chats.listed(who)).items
+    assert [message.answer for message in (await app.chats.messages(who, chat.id)).items] == ["Boats float [1]."]
 
 
 async def test_a_signal_stops_it_after_the_requests_that_run(carrel: Stand, owner: Caller) -> None:

@@ -108,7 +108,7 @@ async def test_6_ingestion_stores_the_right_owner_everywhere(house: House, rival
     try:
         for owner, bot in ((house, house.a), (house, house.b), (rival, rival.a), (rival, rival.b)):
             assert owner.caller.tenant is not None
-            for table in ("documents", "document_versions", "chunks", "dense_entries_384", "lexical_entries"):
+            for table in ("documents", "document_versions", "chunks", "dense_entries", "lexical_entries"):
                 rows = await superuser.fetch(
                     f"select distinct tenant_id from carrel.{table} where source_id = $1", bot.source
                 )

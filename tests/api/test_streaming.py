@@ -1,71 +1,132 @@
-"""The stream of events: what it says while the model is silent."""
+"""The stream of events: what it says while the model is silent, and what happens when its reader leaves."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import json
+from collections.abc import AsyncGenerator, Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.types import Message
 
-from carrel.api.streaming import EventStream
+from carrel.api.streaming import EventStream, _event
 from carrel.ask.answer import Delta
-from carrel.ask.pipeline import Event
-from carrel.domain.errors import Unauthenticated
+from carrel.ask.pipeline import Event, Evidence
+from carrel.ask.turns import RunningTurns
+from carrel.domain.errors import Unauthenticated, Unavailable
 
 
-async def played(stream: EventStream, *, seconds: float = 10) -> bytes:
-    """All that is sent until the end, or until the client leaves after so many seconds."""
+async def played(stream: EventStream, *, leave: asyncio.Event | None = None) -> bytes:
+    """All that is sent until the end, or until the client leaves."""
     sent: list[Message] = []
+    never = asyncio.Event()
 
     async def receive() -> Message:
-        await asyncio.sleep(seconds)
+        await (leave or never).wait()
         return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await stream({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
+    async with asyncio.timeout(20):
+        await stream({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
     assert sent[0]["type"] == "http.response.start"
     return b"".join(message["body"] for message in sent[1:])
 
 
-async def test_a_comment_fills_the_silence_and_nothing_else() -> None:
-    async def events() -> AsyncGenerator[Event]:
-        for pause in (0.02, 0.02, 0.5):
-            await asyncio.sleep(pause)
-            yield Delta(f"after {pause}")
-
-    said = await played(EventStream(Delta("first"), events(), silence=0.2))
-    frames = said.decode().split("\n\n")
-    assert [frame for frame in frames if frame.startswith(":")] == [": ping"] * 2
-    assert [frame.partition("\n")[0] for frame in frames[:5]] == ["event: delta"] * 3 + [": ping"] * 2
+def frames(said: bytes) -> list[str]:
+    return [frame.partition("\n")[0] for frame in said.decode().strip().split("\n\n")]
 
 
-async def test_a_client_that_leaves_in_a_silence_ends_the_work_at_once() -> None:
-    left = asyncio.Event()
+class Work:
+    """Says a word, and then waits for `go`; `left` is set when it ends in any way, `whole` when it came to its end."""
 
-    async def events() -> AsyncGenerator[Event]:
+    def __init__(self) -> None:
+        self.go, self.left = asyncio.Event(), asyncio.Event()
+        self.whole = False
+
+    async def events(self) -> AsyncGenerator[Event]:
         try:
-            await asyncio.sleep(60)
-            yield Delta("never")
+            yield Delta("second")
+            await self.go.wait()
+            yield Delta("third")
+            self.whole = True
         finally:
-            left.set()
+            self.left.set()
 
-    before = asyncio.all_tasks()
-    said = await asyncio.wait_for(played(EventStream(Delta("first"), events(), silence=0.1), seconds=0.35), 5)
-    assert said.count(b": ping") == 3
-    assert left.is_set()
-    assert not [task for task in asyncio.all_tasks() - before if "_Line" in repr(task)]
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not true():  # noqa: ASYNC110 - what the tests wait for has no event
+            await asyncio.sleep(0.005)
+
+
+async def test_a_comment_fills_the_silence_and_nothing_else() -> None:
+    pause = asyncio.Event()
+
+    async def events() -> AsyncGenerator[Event]:
+        yield Delta("second")
+        await pause.wait()
+        yield Delta("third")
+
+    sent: list[bytes] = []
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("body", b""))
+        if sent.count(b": ping\n\n") == 2:
+            pause.set()
+
+    stream = EventStream(Delta("first"), events(), silence=0.05)
+    async with asyncio.timeout(20):
+        await stream({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
+    kinds = frames(b"".join(sent))
+    assert kinds[:2] == ["event: delta"] * 2
+    assert kinds[2:4] == [": ping"] * 2
+    assert kinds[-1] == "event: delta"
+
+
+async def test_a_reader_that_leaves_does_not_end_the_work() -> None:
+    turns, work, leave = RunningTurns(), Work(), asyncio.Event()
+    reading = asyncio.create_task(played(await EventStream.begin(turns.begin(work.events())), leave=leave))
+    await asyncio.sleep(0)
+    leave.set()
+    assert frames(await reading) == ["event: delta"]
+    assert (turns.unread, work.left.is_set()) == (1, False)
+    work.go.set()
+    await turns.drain()
+    assert (turns.unread, work.whole) == (0, True)
+
+
+async def test_only_so_many_go_on_that_nobody_reads() -> None:
+    turns, works = RunningTurns(most=2), [Work() for _ in range(4)]
+    for work in works:
+        events = turns.begin(work.events())
+        await anext(events)
+        await events.aclose()
+    assert [work.left.is_set() for work in works] == [False, False, True, True]
+    assert turns.unread == 2
+    for work in works:
+        work.go.set()
+    await turns.drain()
+    assert [work.whole for work in works] == [True, True, False, False]
+
+
+async def test_at_the_end_what_takes_too_long_is_ended_and_its_reader_told() -> None:
+    turns, work = RunningTurns(), Work()
+    events = turns.begin(work.events())
+    assert await anext(events) == Delta("second")
+    await turns.drain(0.01)
+    assert (work.left.is_set(), work.whole) == (True, False)
+    with pytest.raises(Unavailable):
+        await anext(events)
 
 
 async def test_who_may_no_longer_ask_sees_the_stream_end_with_the_reason() -> None:
-    left, asked = asyncio.Event(), 0
-
-    async def events() -> AsyncGenerator[Event]:
-        try:
-            yield Delta("second")
-            await asyncio.Event().wait()
-        finally:
-            left.set()
+    turns, work, asked = RunningTurns(), Work(), 0
 
     async def check() -> None:
         nonlocal asked
@@ -74,25 +135,84 @@ async def test_who_may_no_longer_ask_sees_the_stream_end_with_the_reason() -> No
             raise Unauthenticated("Out.", code="tenant_inactive")
 
     before = asyncio.all_tasks()
-    said = await asyncio.wait_for(played(EventStream(Delta("first"), events(), check=check, look=0.01)), 5)
-    frames = said.decode().strip().split("\n\n")
-    assert [frame.partition("\n")[0] for frame in frames] == ["event: delta", "event: delta", "event: error"]
-    assert '"code":"tenant_inactive"' in frames[-1]
-    assert left.is_set()
+    said = await played(await EventStream.begin(turns.begin(work.events(), check=check, look=0.01)))
+    assert frames(said) == ["event: delta", "event: error"]
+    assert b'"code":"tenant_inactive"' in said
+    await turns.drain()
+    assert (work.left.is_set(), work.whole) == (True, False)
     assert asyncio.all_tasks() == before
+
+
+async def test_who_may_no_longer_ask_does_not_have_it_finished_behind_their_back() -> None:
+    turns, work, out = RunningTurns(), Work(), asyncio.Event()
+
+    async def check() -> None:
+        if out.is_set():
+            raise Unauthenticated("Out.", code="tenant_inactive")
+
+    events = turns.begin(work.events(), check=check, look=0.01)
+    await anext(events)
+    await events.aclose()
+    assert turns.unread == 1
+    out.set()
+    await asyncio.wait_for(work.left.wait(), 20)
+    await turns.drain()
+    assert not work.whole
 
 
 @pytest.mark.parametrize("leaves", [False, True], ids=["read to the end", "left half-way"])
 async def test_a_stream_that_is_looked_after_leaves_nobody_behind(*, leaves: bool) -> None:
-    async def events() -> AsyncGenerator[Event]:
-        yield Delta("second")
-        await asyncio.sleep(60 if leaves else 0.02)
-
     async def check() -> None:
         pass
 
+    turns, work, leave = RunningTurns(), Work(), asyncio.Event()
     before = asyncio.all_tasks()
-    stream = EventStream(Delta("first"), events(), check=check, look=0.001)
-    said = await asyncio.wait_for(played(stream, seconds=0.1 if leaves else 10), 5)
-    assert said.count(b"event: delta") == 2
+    stream = await EventStream.begin(turns.begin(work.events(), check=check, look=0.001))
+    reading = asyncio.create_task(played(stream, leave=leave))
+    await asyncio.sleep(0.02)
+    (leave if leaves else work.go).set()
+    said = await reading
+    work.go.set()
+    await turns.drain()
+    assert frames(said) == ["event: delta"] * (1 if leaves else 2)
     assert asyncio.all_tasks() == before
+
+
+async def test_what_goes_wrong_reaches_the_reader_after_what_was_said() -> None:
+    async def events() -> AsyncGenerator[Event]:
+        yield Evidence(())
+        yield Delta("a word")
+        raise Unavailable("gone")
+
+    read = RunningTurns().begin(events())
+    assert [await anext(read), await anext(read)] == [Evidence(()), Delta("a word")]
+    with pytest.raises(Unavailable, match="gone"):
+        await anext(read)
+
+
+async def test_words_that_wait_come_as_one_piece() -> None:
+    """A reader that is slow, or a machine that is busy, gets fewer frames and every letter."""
+
+    async def events() -> AsyncGenerator[Event]:
+        yield Evidence(())
+        for n in range(100):
+            yield Delta(f"{n} ")
+        yield Evidence(())
+
+    read = [event async for event in RunningTurns().begin(events())]
+    texts = [event.text for event in read if isinstance(event, Delta)]
+    assert len(texts) < 5
+    assert "".join(texts) == "".join(f"{n} " for n in range(100))
+    assert isinstance(read[0], Evidence)
+    assert isinstance(read[-1], Evidence)
+
+
+@given(st.text())
+def test_a_delta_is_one_line_of_json(text: str) -> None:
+    """Surrogates apart, which no text of ours holds."""
+    clean = text.encode("utf-8", "ignore").decode()
+    frame = _event(Delta(clean)).decode()
+    event, data, *rest = frame.split("\n")
+    assert (event, rest) == ("event: delta", ["", ""])
+    assert "\r" not in frame
+    assert json.loads(data.removeprefix("data: ")) == {"text": clean}

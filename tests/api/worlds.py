@@ -31,6 +31,11 @@ async def a_world(carrel: Stand, owner: Caller) -> World:
     credential = await owner.made("/v1/credentials", {"name": "main", "provider": "openai", "secret": "sk-0123456789"})
     key = await owner.made("/v1/keys", {"name": "k", "scopes": ["search"]})
     chat = await owner("POST", "/v1/chat", json={"message": "Do boats float?"})
+    more = {"message": "On what?", "chat_id": chat.json()["chat_id"]}
+    second = await owner("POST", "/v1/chat", json=more)
+    rated = f"/v1/messages/{chat.json()['message_id']}/feedback"
+    assert (await owner("PUT", rated, json={"rating": "down", "reason": "Too short."})).status_code == 200
+    file, batch = await _attached(owner, source)
     member = await a_person(carrel, viewer=owner.tenant.id)
     invited = await owner.made("/v1/invitations", {"email": f"{member.id}@invited.example", "role": "viewer"})
     granted = await carrel.app.groups.create(
@@ -45,7 +50,11 @@ async def a_world(carrel: Stand, owner: Caller) -> World:
         "document": document["id"],
         "failed": failed["id"],
         "key": key["id"],
+        "file": file,
+        "batch": batch,
         "chat": chat.json()["chat_id"],
+        "message": chat.json()["message_id"],
+        "unrated": second.json()["message_id"],
         "member": str(member.id),
         "session": str(member.session),
         "invitation": invited["id"],
@@ -55,3 +64,13 @@ async def a_world(carrel: Stand, owner: Caller) -> World:
     }
     assert world.keys() == set(OF_A_WORLD)
     return world
+
+
+async def _attached(owner: Caller, source: str) -> tuple[str, str]:
+    """A file that is a document of the source, and the batch in which it was attached."""
+    form = [("purpose", (None, b"assistants")), ("file", ("ships.md", b"Ships float, too."))]
+    file = (await owner("POST", "/openai/v1/files", files=form)).json()["id"]
+    store = f"/openai/v1/vector_stores/{source}"
+    batch = await owner("POST", f"{store}/file_batches", json={"file_ids": [file]})
+    assert batch.status_code == 200, batch.text
+    return str(file), str(batch.json()["id"])

@@ -145,3 +145,10 @@ def test_the_small_evaluation_measures_the_sets_that_are_there_and_names_the_oth
     assert value["isolation"]["lied_to"]["alarms"] == value["isolation"]["lied_to"]["searches"] > 0
     assert said.stdout == (tmp_path / "results" / "eval.md").read_text()
     assert "scifact is not in" in said.stderr
+
+
+def test_without_a_set_it_says_what_may_be_measured(shell: Shell) -> None:
+    said = evaluated(shell, "--json")
+
+    assert said.code != 0
+    assert "--demo" in said.err + said.out

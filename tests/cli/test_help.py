@@ -22,6 +22,7 @@ EXPECTED = {
     "credentials add", "credentials list", "credentials remove",
     "audit list", "audit verify", "secrets rotate", "secrets retire",
     "sources create", "sources list", "bots create", "bots list", "models install", "models list",
+    "chats list", "chats show", "chats rename", "chats delete", "chats export",
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from carrel.domain.layout import LayoutState
 from carrel.ports.vectors import Twin, VectorIndexes
 from carrel.store.transaction import Database
 from support.raw import Raw, connected
-from support.shelves import Shelf, a_shelf, anywhere, pointing
+from support.shelves import DIMENSION, Shelf, Widened, a_shelf, anywhere, pointing
 from support.stand import Stand
 
 NORTH, NORTH_EAST, EAST, SOUTH = pointing(1), pointing(1, 1), pointing(0, 1), pointing(-1)
@@ -31,21 +31,26 @@ async def superuser(stand: Stand) -> AsyncIterator[Raw]:
         yield connection
 
 
-@pytest.fixture(params=["memory", *LAYOUTS])
-def kept_by(request: pytest.FixtureRequest) -> str:
-    """Memory, or pgvector in one of the layouts that a tenant may have there."""
-    return str(request.param)
+WAYS = [(layout, DIMENSION) for layout in LAYOUTS] + [(LayoutState.POOLED, 1024), (LayoutState.DEDICATED, 1024)]
+
+
+@pytest.fixture(params=["memory", *WAYS], ids=lambda way: way if way == "memory" else "-".join(map(str, way)))
+def kept_by(request: pytest.FixtureRequest) -> tuple[LayoutState, int] | None:
+    """None is memory, else pgvector in one of the layouts that a tenant may have there, for vectors of one length."""
+    return None if request.param == "memory" else request.param
 
 
 @pytest.fixture
-def indexes(kept_by: str, stand: Stand) -> VectorIndexes:
-    return MemoryIndexes() if kept_by == "memory" else PgvectorIndexes(stand.database)
+def indexes(kept_by: tuple[LayoutState, int] | None, stand: Stand) -> VectorIndexes:
+    if kept_by is None:
+        return MemoryIndexes()
+    return Widened(PgvectorIndexes(stand.database), kept_by[1])
 
 
 @pytest.fixture
-def new_shelf(kept_by: str, stand: Stand, superuser: Raw) -> Callable[[], Awaitable[Shelf]]:
-    layout = LayoutState.POOLED if kept_by == "memory" else LayoutState(kept_by)
-    return lambda: a_shelf(superuser, stand.database, layout)
+def new_shelf(kept_by: tuple[LayoutState, int] | None, stand: Stand, superuser: Raw) -> Callable[[], Awaitable[Shelf]]:
+    layout, dimension = kept_by or (LayoutState.POOLED, DIMENSION)
+    return lambda: a_shelf(superuser, stand.database, layout, dimension=dimension)
 
 
 @pytest.fixture

@@ -253,7 +253,7 @@ def test_principals_come_from_credentials_or_from_the_console_only() -> None:
 
 
 # What is done for every tenant in its turn, and what is told in a tenant's log of who was refused.
-ROUNDS = {"operate/seal.py", "tenancy/rotation.py"}
+ROUNDS = {"operate/seal.py", "tenancy/retention.py", "tenancy/rotation.py"}
 
 
 # Who may export the whole tenant, or imports one, meets the rows of each owner under a grant of that owner.

@@ -24,11 +24,17 @@ CONNECT = {
     "store/schema.py": "migrations run as the owner, before anything is served",
     "store/catalogue.py": "looks at the catalogue before the pool is opened",
 }
+COMPILED = {
+    "store/filters.py": "a filter's shape becomes text, as tests/unit/test_filters.py proves, and its values do not",
+}
 BROAD = {
     "worker/loop.py": "no exception of a job reaches the loop",
     "worker/post.py": "no letter ends the worker, whose documents have nothing to do with it",
+    "adapters/models/failures.py": "four libraries raise errors of their own and of others; all become ours",
     "api/envelope.py": "the ASGI handler: an unexpected error becomes an answer without a word of it",
     "api/streaming.py": "the same, once a stream has begun: the error becomes its last event",
+    "ask/turns.py": "an answer is a task of its own: its reader raises what it ended with, or the log tells it",
+    "api/mcp/server.py": "the same, inside of the SDK, which would tell the client what went wrong",
 }
 
 
@@ -112,6 +118,8 @@ def test_sql_stands_in_the_store_and_in_the_two_index_adapters() -> None:
 def test_every_statement_is_a_constant() -> None:
     """Built once at the top of its module, from constants alone: no value can find its way into the text."""
     for module, _, tree in MODULES:
+        if module in COMPILED:
+            continue
         constants = {
             node.value
             for statement in tree.body

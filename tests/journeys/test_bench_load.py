@@ -29,7 +29,7 @@ _LOOKS = {
     " join carrel.documents d on d.live_version_id = c.version_id where c.tenant_id = $1 order by key, ordinal",
     "dense": "select d.key, c.ordinal, e.embedding::text, e.version_id = c.version_id as of_version,"
     " e.source_id = c.source_id as placed, e.generation_id = c.generation_id as of_generation"
-    " from carrel.dense_entries_384 e join carrel.chunks c on c.id = e.chunk_id"
+    " from carrel.dense_entries e join carrel.chunks c on c.id = e.chunk_id"
     " join carrel.documents d on d.id = c.document_id where e.tenant_id = $1 order by key, ordinal",
     "lexical": "select d.key, c.ordinal, e.terms::text, e.version_id = c.version_id as of_version,"
     " e.source_id = c.source_id as placed, e.generation_id = c.generation_id as of_generation"

@@ -194,7 +194,7 @@ async def _assert_owned(superuser: Raw, tenant: TenantId, source: Source, docume
         "documents": ("id", document.id, "source_id, owner_id"),
         "document_versions": ("id", document.version, "source_id, owner_id"),
         "chunks": ("document_id", document.id, "source_id, owner_id"),
-        "dense_entries_384": ("version_id", document.version, "source_id"),
+        "dense_entries": ("version_id", document.version, "source_id"),
         "lexical_entries": ("version_id", document.version, "source_id"),
         "lexical_profiles": ("version_id", document.version, "version_id"),
     }
@@ -205,7 +205,7 @@ async def _assert_owned(superuser: Raw, tenant: TenantId, source: Source, docume
             assert row["tenant_id"] == tenant, table
             assert row.get("source_id", source.id) == source.id, table
             assert row.get("owner_id", source.owner) == source.owner, table
-    for table in ("dense_entries_384", "lexical_entries"):
+    for table in ("dense_entries", "lexical_entries"):
         kept = await superuser.fetchval(
             f"select array_agg(chunk_id) from {table} where version_id = $1", document.version
         )

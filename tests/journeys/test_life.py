@@ -102,7 +102,7 @@ async def test_a_dedicated_tenants_own_tables_go_too(quiet: Stand, superuser: Ra
     assert await own_tables(superuser, doomed.id) == []
     assert await rows_of(superuser, doomed.id) == {}
     counted = (await quiet.app.life.receipt(OPERATOR, doomed.id)).destroyed
-    assert counted["dense_entries_384"] == counted["lexical_entries"] == counted["chunks"] == 1
+    assert counted["dense_entries"] == counted["lexical_entries"] == counted["chunks"] == 1
 
 
 async def test_a_deleted_tenant_is_invisible_at_once_and_its_slug_is_free(quiet: Stand) -> None:

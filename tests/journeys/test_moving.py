@@ -380,7 +380,7 @@ EVIL: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     ),
     "another version": (
         "archive_version",
-        lambda whole: packed(parts_of(whole, manifest__json=a_manifest(whole, version=2))),
+        lambda whole: packed(parts_of(whole, manifest__json=a_manifest(whole, version=3))),
     ),
     "another format": (
         "archive_damaged",

@@ -91,7 +91,7 @@ async def test_a_purge_leaves_nothing_in_own_tables(low: Stand, superuser: Raw) 
         doomed = await some.put(source, "doomed.md", text_of("stork"))
         await low.app.forgetting.document(some.console, doomed.id)
         await idle(low)
-    for kind in ("dense_384", "lexical"):
+    for kind in ("dense", "lexical"):
         rows = await superuser.fetch(f"select distinct version_id from carrel_own.{kind}_{some.id.hex}")
         assert [row["version_id"] for row in rows] == [kept.version]
     assert await found(some, "stork") == ["kept.md"]

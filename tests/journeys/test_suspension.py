@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from carrel.adapters.models.single import OnlyModel
 from carrel.adapters.postgres import Endpoint
 from carrel.api.app import create_app
 from carrel.domain.access import Principal, console, enter, for_accounts
@@ -120,6 +121,8 @@ class Hanging:
     """Begins an answer and never ends it."""
 
     name: str = "hanging"
+    follows_instructions: bool = False
+    context_tokens: int = 8_000
     writing: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -142,7 +145,7 @@ async def test_who_is_suspended_stops_everywhere(quiet: Stand, acme: SomeTenant,
     waiting = await brought(acme, who, source, "waiting.md")
     refresh = await signed_in(quiet, person)
     model = Hanging()
-    async with asking(replace(quiet, app=assemble(replace(quiet.parts, model=model)))) as ask:
+    async with asking(replace(quiet, app=assemble(replace(quiet.parts, models=OnlyModel(model))))) as ask:
         stream = asyncio.create_task(ask(person.token(acme.id)))
         await asyncio.wait_for(model.writing.wait(), 20)
         await suspend(acme, person)

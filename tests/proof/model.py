@@ -143,11 +143,25 @@ class Document:
     gone: bool = False
 
 
+@dataclass(frozen=True)
+class Said:
+    """One question and its answer: the words of each, and the documents without which the answer is not shown."""
+
+    asked: frozenset[str]
+    answered: frozenset[str]
+    documents: frozenset[str]
+
+
 @dataclass
 class Chat:
+    """`end_user` is None for nobody in particular."""
+
     id: str
     tenant: int
     owner: str
+    end_user: str | None = None
+    said: list[Said] = field(default_factory=list)
+    gone: bool = False
 
 
 @dataclass
@@ -201,6 +215,18 @@ class Model:
     def documents_in(self, sources: Iterable[str]) -> list[Document]:
         within = set(sources)
         return [document for document in self.documents if document.source in within and not document.gone]
+
+    def seen_chats(self, key: Key, end_user: str | None) -> list[Chat]:
+        """One's own, in this tenant, of this end user."""
+        whose = (key.tenant, key.user, end_user)
+        return [chat for chat in self.chats if not chat.gone and (chat.tenant, chat.owner, chat.end_user) == whose]
+
+    def readable_words(self, key: Key, chats: Iterable[Chat]) -> set[str]:
+        """What may be read in them: every question, and the answers that quote nothing but what the key may read."""
+        documents = {document.id for document in self.seen_documents(key)}
+        said = [one for chat in chats for one in chat.said]
+        answered = [one.answered for one in said if one.documents <= documents]
+        return {word for words in (*answered, *(one.asked for one in said)) for word in words}
 
     def scope(self, key: Key, *, bot: str | None = None, sources: set[str] | None = None) -> set[str] | None:
         """The sources that a wish comes to; None is 404."""

@@ -17,6 +17,7 @@ AWAY: Final = "tests/api/test_what_is_taken_away.py::"
 TWICE: Final = "tests/api/test_two_walls.py::"
 MACHINE: Final = "tests/proof/test_isolation_machine.py"
 WORD: Final = "tests/store/test_last_word.py::"
+CHATS: Final = "tests/journeys/test_chats.py::"
 PEOPLE: Final = "tests/journeys/test_people.py::"
 TOKENS: Final = "tests/unit/test_tokens.py::test_a_forgery_is_refused"
 FIRST: Final = "store/migrations/versions/0001_first.py"
@@ -46,15 +47,15 @@ MUTANTS: Final = (
     Mutant(
         "a grant forgets the sources of a limited key",
         "domain/access.py",
-        "principal.user, principal.only_sources, principal.only_bots",
-        "principal.user, None, principal.only_bots",
+        "principal.only_sources,\n        principal.only_bots,",
+        "None,\n        principal.only_bots,",
         f"{HOUSE}test_a_key_of_one_source_reads_that_source_only",
     ),
     Mutant(
         "a grant forgets the bots of a limited key",
         "domain/access.py",
-        "principal.user, principal.only_sources, principal.only_bots",
-        "principal.user, principal.only_sources, None",
+        "principal.only_sources,\n        principal.only_bots,",
+        "principal.only_sources,\n        None,",
         f"{HOUSE}test_a_key_of_one_bot_reads_that_bots_sources_only",
     ),
     Mutant(
@@ -190,8 +191,8 @@ MUTANTS: Final = (
     Mutant(
         "another tenant's answers are redacted",
         "store/functions.sql",
-        f"where m.tenant_id = {DEFINED} and",
-        "where",
+        "where m.tenant_id = tenant and m.status <> 'removed'",
+        "where m.status <> 'removed'",
         f"{WALLS}test_anothers_entries_cannot_be_forgotten_copied_overwritten_or_redacted",
     ),
     Mutant(
@@ -346,9 +347,80 @@ MUTANTS: Final = (
     Mutant(
         "another member's chat goes on",
         "store/chats.py",
-        "if chat is not None and not await tx.value(_FIND_CHAT, id=chat):",
-        "if False:",
+        "    if chat is not None:\n        await get(tx, chat)",
+        "    if False:\n        await get(tx, chat)",
         f"{HOUSE}test_a_chat_of_another_key_is_not_there",
+    ),
+    # Chats and end users
+    Mutant(
+        "no policy for end users",
+        "store/migrations/versions/0010_conversations.py",
+        'for table in ("chats", "messages", "feedback"):',
+        "for table in ():",
+        f"{CHATS}test_the_database_shows_the_chats_of_one_end_user_only",
+    ),
+    Mutant(
+        "an end user's name is compared as it is",
+        "store/migrations/versions/0010_conversations.py",
+        "or coalesce(encode(convert_to(end_user, 'UTF8'), 'hex'), '') = (select {END_USER}))",
+        "or coalesce(end_user, '') = (select {END_USER}))",
+        f"{CHATS}test_the_database_shows_the_chats_of_one_end_user_only",
+    ),
+    Mutant(
+        "feedback is everybody's",
+        "store/migrations/versions/0010_conversations.py",
+        "create policy owner on feedback as restrictive to",
+        "create policy owner on feedback as permissive to",
+        f"{CHATS}test_the_database_lets_nobody_write_for_another_end_user",
+    ),
+    Mutant(
+        "citations are everybody's",
+        "store/migrations/versions/0010_conversations.py",
+        "create policy message on citations as restrictive to",
+        "create policy message on citations as permissive to",
+        f"{CHATS}test_the_database_shows_the_chats_of_one_end_user_only",
+    ),
+    Mutant(
+        "a list of chats forgets whose they are",
+        "store/chats.py",
+        "c.tenant_id = :tenant and c.owner_id = :owner and coalesce(c.end_user, '') = :end_user::text",
+        "c.tenant_id = :tenant and (c.owner_id = :owner or true) and coalesce(c.end_user, '') = :end_user::text",
+        f"{CHATS}test_each_statement_on_chats_says_itself_whose_they_are[_LIST_CHATS]",
+    ),
+    Mutant(
+        "a list of chats forgets for whom they are",
+        "store/chats.py",
+        "c.tenant_id = :tenant and c.owner_id = :owner and coalesce(c.end_user, '') = :end_user::text",
+        "c.tenant_id = :tenant and c.owner_id = :owner and (coalesce(c.end_user, '') = :end_user::text or true)",
+        f"{CHATS}test_each_statement_on_chats_says_itself_whose_they_are[_LIST_CHATS]",
+    ),
+    Mutant(
+        "feedback is withdrawn whoever gave it",
+        "store/chats.py",
+        "f.message_id = :id and f.owner_id = :owner",
+        "f.message_id = :id and (f.owner_id = :owner or true)",
+        f"{CHATS}test_each_statement_on_chats_says_itself_whose_they_are[_WITHDRAW]",
+    ),
+    Mutant(
+        "a grant forgets its end user",
+        "domain/access.py",
+        "        _SEAL,\n        end_user,\n    )",
+        "        _SEAL,\n        None,\n    )",
+        "tests/api/test_chats.py::test_an_end_user_sees_that_ones_chats_only",
+    ),
+    Mutant(
+        "an answer is shown whatever it quotes",
+        "store/chats.py",
+        'hidden = row["status"] == KeptStatus.REMOVED or not all(one.is_readable for one in quotations)',
+        'hidden = row["status"] == KeptStatus.REMOVED',
+        "tests/api/test_chats.py::test_a_limited_key_reads_no_answer_that_quotes_another_source",
+    ),
+    Mutant(
+        "chats of today are forgotten",
+        "store/migrations/versions/0010_conversations.py",
+        "using (tenant_id = {TENANT} and updated_at < now() - interval '1 day')",
+        "using (tenant_id = {TENANT})",
+        f"{CHATS}test_the_database_forgets_no_chat_of_today",
     ),
     Mutant(
         "one memory of answers for all callers",
@@ -396,8 +468,8 @@ MUTANTS: Final = (
     Mutant(
         "the machine: a limited key reads every source",
         "domain/access.py",
-        "principal.user, principal.only_sources, principal.only_bots",
-        "principal.user, None, principal.only_bots",
+        "principal.only_sources,\n        principal.only_bots,",
+        "None,\n        principal.only_bots,",
         MACHINE,
     ),
     # People

@@ -48,7 +48,8 @@ MOST_LIES = 40
 KINDS = (
     "list_sources", "list_sources", "list_bots", "list_documents", "list_documents", "list_keys",
     "read_source", "read_bot", "read_key", "read_document", "read_document", "read_content", "operate",
-    *["search"] * 9, "chat", "chat",
+    *["search"] * 9, "chat", "chat", "chat", "list_chats", "read_chat", "read_chat", "delete_chat",
+    "mcp_search", "mcp_search", "mcp_read",
     "upload", "upload", "delete_document", "create_source", "delete_source",
     "create_bot", "change_bot", "delete_bot", "create_key", "create_key", "revoke_key", "expire_key",
     "search_across", "search_across", "search_across", "change_role", "suspend_member", "bar", "sign_out",

@@ -221,6 +221,8 @@ async def a_world(carrel: Stand, tenant: SomeTenant) -> World:
         "documents": _texts([failed.id, *documents[:4]]),
         "keys": _texts(keys[:3]),
         "chats": _texts([chat]),
+        "files": _texts(documents[:2]),
+        "models": ["carrel", *_texts(bots[:1])],
         "tenants": [str(tenant.id), tenant.slug],
         "cursors": [page.next_cursor or ""],
         "names": KEYS_OF_DOCUMENTS,
@@ -244,6 +246,12 @@ def configuration(world: World) -> str:
         "tenant_id": "tenants",
         "cursor": "cursors",
         "path.key": "names",
+        "vector_store_id": "sources",
+        "file_id": "files",
+        "body.file_ids[*]": "files",
+        "body.metadata.chat_id": "chats",
+        "path.model": "models",
+        "body.model": "models",
     }
     lines = ["[dictionaries]", *(f"{name} = {{ values = {json.dumps(list(ids))} }}" for name, ids in world.items())]
     lines += ["[parameters]", *(_bound(name, kind) for name, kind in {**kinds, **inside}.items())]

@@ -8,9 +8,10 @@ from typing import Any, Final, TypeVar
 
 import httpx2
 
-from proof.model import ROLES, SCOPES, Bot, Chat, Document, Key, Model, Person, Source, ids, marker, markers
+from proof.model import ROLES, SCOPES, Bot, Chat, Document, Key, Model, Person, Said, Source, ids, marker, markers
 
 TEXT: Final = "The harbour office of {word} opens at nine."
+END_USERS: Final = (None, None, "Ann", "*")
 QUESTION: Final = "When does the harbour office of {word} open?"
 
 _MOST: Final = 100
@@ -18,6 +19,7 @@ _SCOPES: Final = (
     SCOPES, SCOPES, ("search", "ask"), ("search",), ("search", "ingest"), ("ask", "manage"), ("ingest",),
 )  # fmt: skip
 _NOTHING: Final = 11  # the target that is nothing at all
+_CHOOSE: Final = 409
 
 Thing = TypeVar("Thing", Key, Source, Bot, Document, Chat)
 
@@ -152,9 +154,10 @@ class Visitor:
     async def chat(self, key: Key, wanted: Operation) -> None:
         settled = await self._settled(wanted)
         word, place, scope = self._asked(key, wanted)
-        chat = self._pick(self._model.chats, key, wanted) if wanted.other % 3 == 0 else None
-        mine = chat is None or chat in {known.id for known in self._model.chats if known.owner == key.user}
-        body = {"message": QUESTION.format(word=word), "chat_id": chat, **place}
+        chat, end_user = self._chat(key, wanted) if wanted.other % 3 == 0 else (None, _end_user(wanted))
+        known = next((one for one in self._model.seen_chats(key, end_user) if one.id == chat), None)
+        mine = chat is None or known is not None
+        body = {"message": QUESTION.format(word=word), "chat_id": chat, "end_user": end_user, **place}
         there = scope is not None and mine and "tenants" not in place
         found = await self._call(key, "ask", "POST", "/v1/chat", there=there, asked=word, json=body)
         if found is None or scope is None or key.tenant is None:
@@ -164,9 +167,58 @@ class Visitor:
         documents = self._model.documents_in(scope)
         assert {one["document_id"] for one in found["citations"]} <= {document.id for document in documents}
         quoted = [one["excerpt"] for one in found["citations"]] + [found["answer"]] * (found["status"] == "answered")
-        assert markers(" ".join(quoted)) <= {known for document in documents for known in document.words}
-        if chat is None:
-            self._model.chats.append(Chat(found["chat_id"], key.tenant, key.user))
+        assert markers(" ".join(quoted)) <= {shown for document in documents for shown in document.words}
+        if known is None:
+            known = Chat(found["chat_id"], key.tenant, key.user, end_user)
+            self._model.chats.append(known)
+        known.said.append(_said(word, found))
+
+    async def list_chats(self, key: Key, wanted: Operation) -> None:
+        _, end_user = self._chat(key, wanted)
+        mine = self._model.seen_chats(key, end_user)
+        words = " ".join(self._model.readable_words(key, mine))
+        found = await self._call(key, "ask", "GET", _of("/v1/chats?limit=200", end_user), asked=words)
+        if found is not None:
+            assert _ids(found["items"]) == {chat.id for chat in mine}
+
+    async def read_chat(self, key: Key, wanted: Operation) -> None:
+        """Its messages, or all of it to take along."""
+        chat, end_user = self._chat(key, wanted)
+        mine = [known for known in self._model.seen_chats(key, end_user) if known.id == chat]
+        words = " ".join(self._model.readable_words(key, mine))
+        path = ("/messages?limit=200", "/export?format=csv", "/export?format=json", "?")[wanted.way % 4]
+        path = _of(f"/v1/chats/{chat}{path}", end_user)
+        response = await self._sent(key, "ask", "GET", path, there=bool(mine), asked=words)
+        if response.is_success and wanted.way % 4 == 0:
+            assert len(response.json()["items"]) == len(mine[0].said)
+
+    async def delete_chat(self, key: Key, wanted: Operation) -> None:
+        chat, end_user = self._chat(key, wanted)
+        mine = {known.id: known for known in self._model.seen_chats(key, end_user)}
+        path = _of(f"/v1/chats/{chat}?", end_user)
+        response = await self._sent(key, "ask", "DELETE", path, good=204, there=chat in mine)
+        if response.status_code == 204:
+            mine[chat].gone = True
+
+    async def mcp_search(self, key: Key, wanted: Operation) -> None:
+        settled = await self._settled(wanted)
+        word, place, scope = self._asked(key, wanted)
+        arguments = {"query": QUESTION.format(word=word), "limit": _MOST, **place}
+        sent = {"name": "search", "arguments": arguments}
+        found = await self._spoken(key, "tools/call", there=scope is not None, asked=word, **sent)
+        if found is not None and scope is not None:
+            shown = self._shown({key.tenant or 0}, scope, found["structuredContent"]["hits"])
+            assert not settled or shown == self._words(scope), "What may be found was not found."
+
+    async def mcp_read(self, key: Key, wanted: Operation) -> None:
+        """A document as a resource, once something of it can be read."""
+        await self._settled(replace(wanted, other=0))
+        document, there = self._document(key, wanted)
+        found = await self._spoken(key, "resources/read", there=there, uri=f"carrel://documents/{document}")
+        if found is not None:
+            (word,) = markers(found["contents"][0]["text"])
+            (shown,) = (known for known in self._model.documents if known.id == document)
+            assert word in shown.words
 
     # Bringing and taking away
 
@@ -363,10 +415,33 @@ class Visitor:
         response = await self._world.client.request(method, path, headers=headers, **sent)
         assert response.status_code == right, f"{response.status_code} instead of {right}: {response.text}"
         assert right != 404 or surface(response) == self._world.absent, "One 404 differs from another."
+        self._demand_own(key, response, allowed)
+        return response
+
+    async def _spoken(self, key: Key, method: str, *, there: bool, asked: str = "", **params: Any) -> Any:
+        """What a message of MCP comes to, or None where a refusal was right: of the request, or inside the answer."""
+        outer, inner = self._model.refused(key, "read"), self._model.refused(key, "search") or (200 if there else 404)
+        if outer == _CHOOSE:  # whoever has not chosen a tenant may speak, and is told when it matters
+            outer = None
+        response = await self._world.client.post(
+            "/mcp",
+            headers={"Authorization": f"Bearer {key.clear}"},
+            json={"jsonrpc": "2.0", "id": 1, "method": method, "params": params},
+        )
+        assert response.status_code == (outer or 200), response.text
+        self._demand_own(key, response, self._model.names_for(key) | markers(asked) | markers(json.dumps(params)))
+        if outer is not None:
+            return None
+        answer = response.json()
+        problem = answer["error"]["data"] if "error" in answer else answer["result"].get("_meta", {}).get("problem")
+        assert (problem["status"] if problem else 200) == inner, response.text
+        assert inner != 404 or problem["detail"] == "There is nothing here that you may see."
+        return None if problem else answer["result"]
+
+    def _demand_own(self, key: Key, response: httpx2.Response, allowed: set[str]) -> None:
         assert markers(response.text) <= allowed, f"What {key.name} must not see: {response.text}"
         foreign = set() if key.operates else self._model.foreign_ids(key.own)
         assert not ids(response.text) & foreign, f"An id of another tenant: {response.text}"
-        return response
 
     def _shown(self, tenants: set[int], scope: set[str], hits: Sequence[dict[str, Any]]) -> set[str]:
         """The words of the hits, each of them a word of the document that it says it is from, within the scope."""
@@ -405,6 +480,12 @@ class Visitor:
     def _document(self, key: Key, wanted: Operation) -> tuple[str, bool]:
         document = self._pick(self._model.documents, key, wanted)
         return document, document in {seen.id for seen in self._model.seen_documents(key)}
+
+    def _chat(self, key: Key, wanted: Operation) -> tuple[str, str | None]:
+        """The id of a chat, and for whom it is asked for: mostly the one that had it."""
+        chat = self._pick(self._model.chats, key, wanted)
+        had = [known.end_user for known in self._model.chats if known.id == chat and wanted.way % 3]
+        return chat, had[0] if had else _end_user(wanted)
 
     def _some_sources(self, key: Key, wanted: Operation) -> set[str]:
         mine = sorted(self._model.readable_ids(key))
@@ -454,6 +535,21 @@ class Visitor:
             for key in self._model.keys
             if key.tenant is not None and not key.session and key not in self._world.roots
         ]
+
+
+def _end_user(wanted: Operation) -> str | None:
+    return END_USERS[(wanted.way + wanted.target) % len(END_USERS)]
+
+
+def _of(path: str, end_user: str | None) -> str:
+    return path if end_user is None else f"{path}&{httpx2.QueryParams({'end_user': end_user})}"
+
+
+def _said(word: str, found: dict[str, Any]) -> Said:
+    """A refusal's guidance names the documents that lay nearest."""
+    named = found["evidence"] if found["status"] == "refused" else found["citations"]
+    answered = markers(" ".join([found["answer"], *found["guidance"], *(str(one) for one in found["citations"])]))
+    return Said(frozenset({word}), frozenset(answered), frozenset(one["document_id"] for one in named))
 
 
 def _ids(items: Sequence[dict[str, Any]]) -> set[str]:

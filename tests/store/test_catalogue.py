@@ -123,8 +123,8 @@ SABOTAGE = {
         "the policy source on chunks is missing",
     ),
     "a policy of the index role for the app": (
-        "alter policy definer_index on dense_entries_384 to {app}",
-        "the policy definer_index on dense_entries_384 is not on the list",
+        "alter policy definer_index on dense_entries to {app}",
+        "the policy definer_index on dense_entries is not on the list",
     ),
     "a view with its owner's rights": (
         "create view carrel.everything as select * from chunks",
@@ -158,10 +158,10 @@ SABOTAGE = {
     ),
     "a definer function with another body": (
         (
-            "create or replace function carrel.count_dense_384(generation uuid) returns bigint language sql stable"
-            " security definer set search_path = carrel, public, pg_temp as 'select count(*) from dense_entries_384'"
+            "create or replace function carrel.count_dense(generation uuid) returns bigint language sql stable"
+            " security definer set search_path = carrel, public, pg_temp as 'select count(*) from dense_entries'"
         ),
-        "the definer function count_dense_384 is not what functions.sql says",
+        "the definer function count_dense is not what functions.sql says",
     ),
     "a definer function of a superuser": (
         "alter function carrel.count_jobs() owner to postgres",
@@ -184,12 +184,12 @@ SABOTAGE = {
         "chunks can be touched by PUBLIC",
     ),
     "an index table for the app": (
-        "grant select on dense_entries_384 to {app}",
-        "dense_entries_384 is open to the serving role",
+        "grant select on dense_entries to {app}",
+        "dense_entries is open to the serving role",
     ),
     "a partition for the app": (
-        "grant select on dense_entries_384_p03 to {app}",
-        "dense_entries_384_p03 is open to the serving role",
+        "grant select on dense_entries_p03 to {app}",
+        "dense_entries_p03 is open to the serving role",
     ),
     "one column of an index table for the app": (
         "grant select (terms) on lexical_stats to {app}",

@@ -34,7 +34,7 @@ async def loaded(database: Database, tenant: SomeTenant, document: Document, *, 
     async with database.transaction(for_job(tenant.id, None)) as tx:
         (row,) = await tx.rows(_CHUNKS, document=document.id)
         sources = frozenset({document.source} if named else ())
-        found = await chunks.load(tx, Wanted([row["id"]], sources, row["generation_id"], {}))
+        found = await chunks.load(tx, Wanted([row["id"]], sources, row["generation_id"], None))
     return len(found.passages)
 
 

@@ -15,12 +15,13 @@ from carrel.domain.access import for_job
 from carrel.domain.errors import Conflict
 from carrel.domain.jobs import Claim, JobKind
 from carrel.domain.layout import Isolation, Layout, LayoutState, Thresholds
+from carrel.domain.library import Generation
 from carrel.domain.text import Term
 from carrel.ingest.pipeline import Work
 from carrel.ingest.reshape import Reshaping, consider
 from carrel.ports.lexical import LexicalEntry
 from carrel.ports.vectors import DenseEntry
-from carrel.store import chunks, layouts
+from carrel.store import chunks, generations, layouts
 from carrel.store.transaction import Database, Grant, Transaction
 from support.catalogue_checks import problems
 from support.raw import REFUSED, Raw, connected, posing
@@ -384,9 +385,7 @@ async def hold_everything(
 
 async def entries(superuser: Raw, shelf: Shelf) -> dict[str, int]:
     """How many each layout keeps, of both kinds."""
-    pooled = [
-        f"select count(*) from {table} where tenant_id = $1" for table in ("dense_entries_384", "lexical_entries")
-    ]
+    pooled = [f"select count(*) from {table} where tenant_id = $1" for table in ("dense_entries", "lexical_entries")]
     own = [f"select count(*) from {table} where tenant_id = $1" for table in own_tables(shelf)]
     return {
         name: sum([await superuser.fetchval(query, shelf.tenant) for query in queries])
@@ -396,3 +395,51 @@ async def entries(superuser: Raw, shelf: Shelf) -> dict[str, int]:
 
 async def isolation(superuser: Raw, shelf: Shelf) -> str:
     return str(await superuser.fetchval("select isolation from tenants where id = $1", shelf.tenant))
+
+
+# The length of vectors
+
+
+async def test_own_tables_take_their_length_and_index_from_the_first_document_once(
+    stand: Stand, superuser: Raw
+) -> None:
+    """However many first documents come at the same moment."""
+    shelf = await a_shelf(superuser)
+    await superuser.execute("delete from generations where tenant_id = $1", shelf.tenant)
+    async with stand.database.transaction(shelf.grant) as tx:
+        await layouts.begin_dedicated(tx)
+
+    async def first() -> Generation:
+        async with stand.database.transaction(shelf.grant) as tx:
+            return await generations.live_or_first(tx, embedder="other", dimension=96, analyzer="test")
+
+    made = await asyncio.gather(*(first() for _ in range(4)))
+
+    assert len({generation.id for generation in made}) == 1
+    table = own_tables(shelf)[0]
+    shape = "select atttypmod from pg_attribute where attrelid = $1::regclass and attname = 'embedding'"
+    assert await superuser.fetchval(shape, table) == 96
+    indexes = "select pg_get_indexdef(indexrelid) from pg_index where indrelid = $1::regclass"
+    assert sum("hnsw" in row[0] for row in await superuser.fetch(indexes, table)) == 1
+
+
+async def test_own_tables_that_are_made_after_the_first_document_have_its_length(stand: Stand, superuser: Raw) -> None:
+    shelf = await a_shelf(superuser, stand.database, LayoutState.DEDICATED, dimension=96)
+    shape = "select atttypmod, attstorage from pg_attribute where attrelid = $1::regclass and attname = 'embedding'"
+    row = await superuser.fetchrow(shape, own_tables(shelf)[0])
+    assert row is not None
+    assert tuple(row) == (96, b"m")
+
+
+async def test_no_vector_is_kept_beside_its_row(stand: Stand, superuser: Raw) -> None:
+    """One in another place would be fetched row by row by each scan."""
+    kept = """
+        select c.relname, a.attstorage from pg_attribute a join pg_class c on c.oid = a.attrelid
+        where a.attname in ('embedding', 'terms') and c.relkind in ('r', 'p')
+          and c.relnamespace in ('carrel'::regnamespace, 'carrel_own'::regnamespace) and c.relname ~ '^(dense|lexical)_'
+          and c.relname !~ '^lexical_(profiles|stats)'
+    """
+    await a_shelf(superuser, stand.database, LayoutState.DEDICATED, dimension=96)
+    rows = await superuser.fetch(kept)
+    assert len(rows) > 34
+    assert [row["relname"] for row in rows if row["attstorage"] != b"m"] == []

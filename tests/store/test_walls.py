@@ -22,7 +22,7 @@ from support.raw import REFUSED, Raw, connected, index_relations, posing, tenant
 from support.stand import Stand
 
 SOURCE_TABLES = ("sources", "bot_sources", "documents", "document_versions", "chunks")
-PRIVATE_TABLES = ("sources", "documents", "document_versions", "chunks", "chats", "messages")
+PRIVATE_TABLES = ("sources", "documents", "document_versions", "chunks", "chats", "messages", "feedback")
 EVERY = "*"
 
 
@@ -305,7 +305,7 @@ async def test_searching_with_anothers_ids_gives_nothing(field: Field) -> None:
         "select terms from lexical_entries where tenant_id = $1 limit 1", theirs.tenant.id
     )
     searches = (
-        ("select * from search_dense_384($1, $2, $3, null, 100)", dense),
+        ("select * from search_dense($1, $2, $3, null, 100)", dense),
         ("select * from search_lexical($1, $2, $2, $3, null, 100)", words),
         ("select * from search_lexical($1, $2, $2, $3, null, 100)", any_words),
     )
@@ -326,7 +326,7 @@ async def test_statistics_and_counts_of_another_tenant_cannot_be_read(field: Fie
             assert await field.app.fetch("select * from lexical_stats_of($1)", theirs) == []
             assert await field.app.fetch("select * from lexical_profiles_of($1)", theirs) == []
             assert await field.app.fetchval("select lexical_stats_revision($1)", theirs) == 0
-            assert await field.app.fetchval("select count_dense_384($1)", theirs) == 0
+            assert await field.app.fetchval("select count_dense($1)", theirs) == 0
 
 
 async def test_anothers_entries_cannot_be_forgotten_copied_overwritten_or_redacted(field: Field) -> None:
@@ -338,12 +338,12 @@ async def test_anothers_entries_cannot_be_forgotten_copied_overwritten_or_redact
     one = [theirs.chunks[0]]
     async with field.app.transaction():
         await field.app.execute("select set_config('carrel.tenant', $1, true)", str(mine.tenant.id))
-        await field.app.execute("select forget_dense_384($1), forget_lexical($1)", theirs.version)
+        await field.app.execute("select forget_dense($1), forget_lexical($1)", theirs.version)
         assert await field.app.fetchval("select redact_answers($1, 'gone')", cited) == 0
         for old, new in ((one, one), (one, [mine.chunks[0]]), (one, [uuid.uuid4()])):
-            sql = "select copied from copy_dense_384($1, $2, $3, $4, $5)"
+            sql = "select copied from copy_dense($1, $2, $3, $4, $5)"
             assert await field.app.fetchval(sql, theirs.generation, old, new, mine.source, mine.version) == 0
-        writes: tuple[tuple[str, Any], ...] = (("put_dense_384", [vector]), ("put_lexical", [words]))
+        writes: tuple[tuple[str, Any], ...] = (("put_dense", [vector]), ("put_lexical", [words]))
         for name, value in writes:
             sql = f"select {name}($1, $2, $3, $4, $5)"
             arguments = (theirs.generation, one, [theirs.source], [theirs.version], value)
@@ -361,18 +361,18 @@ async def test_without_a_tenant_definer_functions_write_nothing(field: Field) ->
     vector = [HalfVector([0.5] * 384)]
     before = await _entries(field, field.theirs)
     async with posing(field.app):
-        sql = "select put_dense_384($1, $2, $3, $4, $5)"
+        sql = "select put_dense($1, $2, $3, $4, $5)"
         arguments = (field.theirs.generation, one, [field.theirs.source], [field.theirs.version], vector)
         assert await refuses(field.app, sql, *arguments, error=asyncpg.NotNullViolationError)
         enqueue = "select enqueue_job($1, 'ingest', $1, null, interval '0', 1)"
         assert await refuses(field.app, enqueue, uuid.uuid4(), error=asyncpg.NotNullViolationError)
-        await field.app.execute("select forget_dense_384($1), forget_lexical($1)", field.theirs.version)
+        await field.app.execute("select forget_dense($1), forget_lexical($1)", field.theirs.version)
         assert await field.app.fetchval("select redact_answers($1, 'gone')", field.theirs.document) == 0
         assert await _entries(field, field.theirs) == before
 
 
 async def _entries(field: Field, whose: Furnished) -> list[Any]:
-    dense = "select chunk_id, embedding::text, source_id from dense_entries_384 where tenant_id = $1 order by 1"
+    dense = "select chunk_id, embedding::text, source_id from dense_entries where tenant_id = $1 order by 1"
     words = "select chunk_id, terms::text, source_id from lexical_entries where tenant_id = $1 order by 1"
     stats = "select revision, chunks, terms, counts from lexical_stats where tenant_id = $1"
     return [await field.superuser.fetch(sql, whose.tenant.id) for sql in (dense, words, stats)]

@@ -26,12 +26,16 @@ SERVED: Final = {
     "audit_seals",
     "bot_sources",
     "bots",
+    "brought_files",
     "chats",
     "chunks",
     "citations",
     "document_versions",
     "documents",
     "erasure_receipts",
+    "feedback",
+    "file_batches",
+    "file_documents",
     "generations",
     "idempotency_keys",
     "invitations",
@@ -42,12 +46,19 @@ SERVED: Final = {
     "tenant_keys",
     "quotas",
     "reservations",
+    "retentions",
     "sources",
     "usage_days",
 }
-OWNED: Final = {"chats", "chunks", "document_versions", "documents", "messages", "sources"}
-OF_A_SOURCE: Final = {"bot_sources", "chunks", "document_versions", "documents", "sources"}
-INDEX: Final = {"dense_entries_384", "layouts", "lexical_entries", "lexical_profiles", "lexical_stats"}
+OWNED: Final = {
+    "chats", "chunks", "document_versions", "documents", "file_batches", "file_documents", "brought_files", "feedback",
+    "messages", "sources",
+}  # fmt: skip
+OF_AN_END_USER: Final = {"chats", "feedback", "messages"}
+OF_A_SOURCE: Final = {
+    "bot_sources", "chunks", "document_versions", "documents", "file_batches", "file_documents", "sources",
+}  # fmt: skip
+INDEX: Final = {"dense_entries", "layouts", "lexical_entries", "lexical_profiles", "lexical_stats"}
 
 DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
     "auth": {
@@ -72,10 +83,13 @@ DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
         "audit_seals": "SELECT(event_at, event_id, position, tenant_id)",
         "jobs": "INSERT SELECT UPDATE",
         "job_turns": "INSERT SELECT UPDATE",
-        "citations": "SELECT(document_id, message_id, tenant_id)",
+        "citations": "SELECT(document_id, message_id, n, tenant_id)",
         "document_versions": "SELECT(blob_key, size, tenant_id)",
         "documents": "SELECT(deleted_at, id, tenant_id)",
-        "messages": "SELECT(id, status, tenant_id) UPDATE(answer, status)",
+        "brought_files": "SELECT(blob_key, owner_id, size, tenant_id)",
+        "feedback": "SELECT(bot_id, created_at, rating, tenant_id)",
+        "messages": "SELECT(asked, chat_id, guidance, id, status, tenant_id)"
+        " UPDATE(answer, asked, guidance, status, unsupported)",
         "tenants": "DELETE SELECT(id, status) UPDATE(name, status)",
         "tenant_receipts": "INSERT SELECT UPDATE(completed_at, credential_id, destroyed, requested_at, requested_by)",
     },
@@ -87,7 +101,7 @@ SERVING_MAY: Final[Mapping[str, str]] = {
     "audit_seals": "INSERT SELECT",
     "bot_sources": "DELETE INSERT SELECT",
     "bots": "DELETE INSERT SELECT UPDATE(credential_id, instructions, model, name, retrieval)",
-    "chats": "DELETE INSERT SELECT",
+    "chats": "DELETE INSERT SELECT UPDATE(title, updated_at)",
     "chunks": "DELETE INSERT SELECT",
     "citations": "DELETE INSERT SELECT",
     "document_versions": "DELETE INSERT SELECT UPDATE(attempts, chunks, failure_code, failure_detail,"
@@ -96,6 +110,10 @@ SERVING_MAY: Final[Mapping[str, str]] = {
     " newest_version_id, same_as, title, updated_at)",
     "email_codes": "DELETE INSERT SELECT UPDATE(attempts, used_at)",
     "erasure_receipts": "INSERT SELECT UPDATE(completed_at)",
+    "feedback": "DELETE INSERT SELECT UPDATE(rating, reason, updated_at)",
+    "file_batches": "INSERT SELECT",
+    "file_documents": "DELETE INSERT SELECT",
+    "brought_files": "DELETE INSERT SELECT",
     "generations": "INSERT SELECT UPDATE(state)",
     "group_grants": "DELETE INSERT SELECT",
     "idempotency_keys": "DELETE INSERT SELECT UPDATE(body, held_until, holder, source_ids, status)",
@@ -115,23 +133,26 @@ SERVING_MAY: Final[Mapping[str, str]] = {
     "refresh_tokens": "DELETE INSERT SELECT UPDATE(replaced_at)",
     "registrations": "DELETE INSERT SELECT UPDATE(expires_at, hash, name, organisation)",
     "reservations": "DELETE INSERT SELECT UPDATE(bytes, expires_at)",
+    "retentions": "DELETE INSERT SELECT UPDATE(chat_days)",
     "sessions": "DELETE INSERT SELECT UPDATE(chosen_tenant, ended_at, epoch, expires_at, last_used_at)",
-    "sources": "INSERT SELECT UPDATE(chunk_overlap, chunk_size, deleted_at, duplicates, name)",
+    "sources": "INSERT SELECT UPDATE(chunk_overlap, chunk_size, deleted_at, duplicates, metadata, name)",
     "tenant_keys": "DELETE INSERT SELECT UPDATE(master_id, nonce, wrapped)",
     "tenant_receipts": "SELECT",
     "tenants": "INSERT SELECT UPDATE(name, status)",
-    "usage_days": "INSERT SELECT UPDATE(bytes, events, input_tokens, output_tokens)",
+    "usage_days": "INSERT SELECT UPDATE(bytes, cost, events, input_tokens, output_tokens, unpriced)",
     "users": "INSERT SELECT UPDATE(epoch, name, status, verified_at)",
 }
 # What goes with a tenant that was given up, and which columns are asked for beside the tenant and the row's place.
 DESTROYED: Final[Mapping[str, frozenset[str]]] = {
     **dict.fromkeys({*SERVED, "job_turns"}, frozenset()),
-    "chats": frozenset({"owner_id"}),
+    "chats": frozenset({"owner_id", "updated_at"}),
     "document_versions": frozenset({"document_id"}),
     "documents": frozenset({"id"}),
     "sources": frozenset({"owner_id"}),
 }
-NEVER_CHANGED: Final = {"tenant_id", "id", "source_id", "owner_id", "document_id", "version_id", "mac", "scopes"}
+NEVER_CHANGED: Final = {
+    "tenant_id", "id", "source_id", "owner_id", "end_user", "document_id", "version_id", "mac", "scopes",
+}  # fmt: skip
 
 _OURS = "n.nspname = 'carrel'"
 _OWN = "n.nspname = 'carrel_own'"
@@ -226,7 +247,7 @@ QUERIES: Final[Mapping[str, str]] = {
               on pg_get_constraintdef(k.oid) = format('CHECK ((tenant_id = %L::uuid))', t.id)
             where k.conrelid = c.oid and k.contype = 'c' and k.convalidated
               and c.relname in (select kind || '_' || replace(t.id::text, '-', '')
-                                from unnest(array['dense_384', 'lexical']) kind))""",
+                                from unnest(array['dense', 'lexical']) kind))""",
     "is something else than an own table": f"""
         select c.relname from {_TABLES} where {_OWN} and c.relkind not in ('r', 'i')
         union select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace where {_OWN}""",
@@ -313,7 +334,14 @@ def _allowed_policies(app: str, definers: Mapping[str, str]) -> list[tuple[str |
     owners = [
         (table, "owners", "PERMISSIVE", definers["jobs"], "SELECT", OF_TENANT, None) for table in ("sources", "chats")
     ]
-    return [*served, *owned, *of_sources, *platform, *accounts, *own, *whole, *readers, *destroyed, *owners]
+    conversations = [
+        *((table, "end_user", "RESTRICTIVE", app, "ALL", _OF_END_USER, _OF_END_USER) for table in OF_AN_END_USER),
+        ("citations", "message", "RESTRICTIVE", app, "ALL", _OF_A_MESSAGE, _OF_A_MESSAGE),
+        ("chats", "expire", "PERMISSIVE", definers["jobs"], "DELETE", _EXPIRED, None),
+    ]
+    return [
+        *served, *owned, *of_sources, *platform, *accounts, *own, *whole, *readers, *destroyed, *owners, *conversations,
+    ]  # fmt: skip
 
 
 _PLATFORM: Final = ("tenants", "tenant_receipts", "operator_keys")
@@ -321,6 +349,16 @@ _DOOMED: Final = (
     f"((tenant_id = {TENANT}) AND ( SELECT (EXISTS ( SELECT\n           FROM tenants t\n          WHERE"
     f" ((t.id = {TENANT}) AND (t.status = 'deleting'::text)))) AS \"exists\"))"
 )
+_END_USER: Final = "( SELECT COALESCE(current_setting('carrel.end_user'::text, true), ''::text) AS \"coalesce\")"
+_OF_END_USER: Final = (
+    f"(({_END_USER} = '*'::text) OR (COALESCE(encode(convert_to(end_user, 'UTF8'::name), 'hex'::text), ''::text)"
+    f" = {_END_USER}))"
+)
+_OF_A_MESSAGE: Final = (
+    "(EXISTS ( SELECT\n   FROM messages m\n  WHERE ((m.tenant_id = citations.tenant_id)"
+    " AND (m.id = citations.message_id))))"
+)
+_EXPIRED: Final = f"((tenant_id = {TENANT}) AND (updated_at < (now() - '1 day'::interval)))"
 _FELLOW: Final = (
     f"(EXISTS ( SELECT\n   FROM memberships m\n  WHERE ((m.tenant_id = {TENANT}) AND (m.user_id = users.id))))"
 )

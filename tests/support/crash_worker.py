@@ -21,6 +21,7 @@ from carrel.adapters.embedders import minilm
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
 from carrel.adapters.lexical.postgres import PostgresWords
 from carrel.adapters.models.extractive import Extractive
+from carrel.adapters.models.single import OnlyModel
 from carrel.adapters.parsers.sandbox import SandboxedParser
 from carrel.adapters.vectors.pgvector import PgvectorIndexes
 from carrel.domain.access import TenantGrant
@@ -283,7 +284,7 @@ async def fated_parts(order: Order, fate: Fate, blobs: LocalBlobs) -> AsyncItera
         analyzer=EnglishAnalyzer(),
         vectors=PgvectorIndexes(database),
         words=PostgresWords(database),
-        model=Extractive(EnglishAnalyzer()),
+        models=OnlyModel(Extractive(EnglishAnalyzer())),
         thresholds=thresholds_at(order.many),
     )
 

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from carrel.ask.pipeline import ChatWish, Done
 from carrel.domain.access import Principal, for_job
 from carrel.domain.answers import Remembered
+from carrel.domain.chats import Rating
+from carrel.domain.files import Attachment
 from carrel.domain.ids import BotId, ChunkId, DocumentId, GenerationId, SourceId, VersionId
 from carrel.domain.jobs import JobKind
-from carrel.domain.library import DocumentStatus, Source
+from carrel.domain.library import DocumentStatus, Outcome, Source
 from carrel.domain.quotas import Quota, Resource
 from carrel.domain.secret import Secret
+from carrel.ingest.upload import Delivery
+from carrel.library.files import NewFile
 from carrel.operate.seal import Sealer
 from carrel.store import jobs, layouts, quotas
 from carrel.store.bots import NewBot
@@ -60,8 +64,11 @@ async def furnish(carrel: Stand, name: str, superuser: Raw) -> Furnished:
     assert document.status is DocumentStatus.READY
     hidden = await _put_privately(carrel, principal, private.id, TEXT.format(word=f"hidden{word}", port=8000))
     remembered = await ask(carrel, principal, f"On which port does the payment service of {word} listen?")
+    await carrel.app.chats.rate(principal, remembered.message, Rating.DOWN, f"It says {word} too often.")
+    await carrel.app.retention.set(tenant.console, tenant.id, 365)
     await superuser.execute(_PEOPLE, tenant.id, uuid.uuid4(), f"{uuid.uuid4()}@people.example")
     await _leave_traces(carrel, tenant, principal, source.id)
+    await _attach(carrel, principal, word)
     rows = await superuser.fetch("select id, generation_id from chunks where document_id = $1", document.id)
     furnished = Furnished(
         tenant=tenant,
@@ -104,6 +111,19 @@ async def _put_privately(carrel: Stand, principal: Principal, source: SourceId, 
     document = await carrel.app.uploads.settled(dock, delivery, seconds=30)
     assert document.status is DocumentStatus.READY
     return document.id
+
+
+async def _attach(carrel: Stand, principal: Principal, word: str) -> None:
+    """A file that somebody brought, and a document that was made of it."""
+    source = await carrel.app.sources.create(principal, NewSource("attached"))
+    async with carrel.app.files.counter(principal, expects=None) as counter:
+        blob = await carrel.app.files.stage(counter, pieces(f"A list of berths, of {word}.".encode()))
+        file = await carrel.app.files.keep(counter, NewFile("berths.txt", "assistants", "text/plain", blob))
+    batch = await carrel.app.attaching.attach_all(principal, source.id, [Attachment(file.id)])
+    dock = await carrel.app.uploads.dock(principal, source.id)
+    for document in batch.documents.values():
+        delivery = Delivery(document.key, Outcome.CREATED, document.id)
+        assert (await carrel.app.uploads.settled(dock, delivery, seconds=30)).status is DocumentStatus.READY
 
 
 _PEOPLE = """

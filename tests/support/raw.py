@@ -34,6 +34,7 @@ async def posing(
     user: UUID | None = None,
     sources: str | Iterable[UUID] | None = None,
     platform: str | None = None,
+    end_user: str | None = None,
 ) -> AsyncIterator[Raw]:
     """A transaction with these settings and no other, rolled back at the end. None leaves a setting unset."""
     wanted = {
@@ -41,6 +42,7 @@ async def posing(
         "carrel.user": user and str(user),
         "carrel.sources": sources if sources is None or isinstance(sources, str) else ",".join(map(str, sources)),
         "carrel.platform": platform,
+        "carrel.end_user": end_user,
     }
     transaction = connection.transaction()
     await transaction.start()

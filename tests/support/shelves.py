@@ -1,17 +1,20 @@
 """A tenant with sources and chunks that exist in the store, so that any index may hold entries for them."""
 
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from carrel.domain.access import Principal, PrincipalKind, TenantGrant, enter, read_scope
+from carrel.domain.answers import Hit
 from carrel.domain.ids import ChunkId, GenerationId, SourceId, TenantId, UserId, VersionId, new_id
 from carrel.domain.layout import LayoutState
 from carrel.domain.rights import Permission, Scope
 from carrel.ports.embedder import Vector
 from carrel.ports.lexical import LexicalEntry
-from carrel.ports.vectors import DenseEntry
+from carrel.ports.vectors import DenseEntry, TenantVectors, VectorIndexes
 from carrel.store import layouts
 from carrel.store.transaction import Database, Transaction
 from support.raw import Raw
@@ -105,7 +108,13 @@ class Shelf:
         ]
 
 
-async def a_shelf(superuser: Raw, database: Database | None = None, layout: LayoutState = LayoutState.POOLED) -> Shelf:
+async def a_shelf(
+    superuser: Raw,
+    database: Database | None = None,
+    layout: LayoutState = LayoutState.POOLED,
+    *,
+    dimension: int = DIMENSION,
+) -> Shelf:
     """Another layout than the pooled one is reached through `database`."""
     shelf = Shelf(superuser)
     await superuser.execute(
@@ -113,9 +122,10 @@ async def a_shelf(superuser: Raw, database: Database | None = None, layout: Layo
     )
     await superuser.execute(
         "insert into generations (tenant_id, id, embedder, dimension, analyzer, state)"
-        " values ($1, $2, 'test', 384, 'test', 'live')",
+        " values ($1, $2, 'test', $3, 'test', 'live')",
         shelf.tenant,
         shelf.generation,
+        dimension,
     )
     if database is not None and layout is not LayoutState.POOLED:
         async with database.transaction(shelf.grant) as tx:
@@ -144,3 +154,27 @@ def pointing(*parts: float) -> Vector:
 def anywhere(random: np.random.Generator, count: int) -> list[Vector]:
     vectors = random.standard_normal((count, DIMENSION)).astype(np.float32)
     return list(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+@dataclass(frozen=True)
+class Widened:
+    """An index of longer vectors that is used as one of DIMENSION: zeros at the end change no inner product."""
+
+    real: VectorIndexes
+    dimension: int
+
+    def of(self, grant: TenantGrant, reading: object = None) -> TenantVectors:
+        index = self.real.of(grant, reading)
+        put, nearest = index.put, index.nearest
+
+        async def put_wide(entries: Sequence[DenseEntry]) -> None:
+            await put([replace(entry, vector=self._wide(entry.vector)) for entry in entries])
+
+        async def nearest_wide(vector: Vector, **how: Any) -> list[Hit]:
+            return await nearest(self._wide(vector), **how)
+
+        index.put, index.nearest = put_wide, nearest_wide  # type: ignore[method-assign]
+        return index
+
+    def _wide(self, vector: Vector) -> Vector:
+        return np.pad(vector, (0, self.dimension - len(vector)))

@@ -11,6 +11,7 @@ from carrel.adapters.embedders import minilm
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
 from carrel.adapters.lexical.postgres import PostgresWords
 from carrel.adapters.models.extractive import Extractive
+from carrel.adapters.models.single import OnlyModel
 from carrel.adapters.parsers.sandbox import SandboxedParser
 from carrel.adapters.postgres import Endpoint
 from carrel.adapters.vectors.pgvector import PgvectorIndexes
@@ -67,7 +68,7 @@ async def a_stand(endpoint: Endpoint, home: Path, *, models: Path) -> AsyncItera
             analyzer=EnglishAnalyzer(),
             vectors=PgvectorIndexes(database),
             words=PostgresWords(database),
-            model=Extractive(EnglishAnalyzer()),
+            models=OnlyModel(Extractive(EnglishAnalyzer())),
         )
         yield Stand(assemble(parts), parts, parser, endpoint)
     await parser.close()

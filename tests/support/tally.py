@@ -17,7 +17,7 @@ _COUNT = """
             where tenant_id = $1 and state = 'ready') as promised,
            (select count(*) from chunks where tenant_id = $1) as chunks,
            (select count(distinct (version_id, ordinal)) from chunks where tenant_id = $1) as places,
-           (select count(*) from dense_entries_384 where tenant_id = $1) + {dense} as dense,
+           (select count(*) from dense_entries where tenant_id = $1) + {dense} as dense,
            (select count(*) from lexical_entries where tenant_id = $1) + {lexical} as lexical,
            (select count(*) from lexical_profiles where tenant_id = $1) as profiles,
            (select count(*) from jobs where tenant_id = $1) as jobs,

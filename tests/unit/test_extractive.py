@@ -6,6 +6,7 @@ from carrel.adapters.lexical.analyzer import EnglishAnalyzer
 from carrel.adapters.models.extractive import Extractive
 from carrel.ask.answer import Answerer, Finished
 from carrel.ask.judge import Verdict
+from carrel.ask.prompt import Brief
 from carrel.domain.answers import Answer, Passage
 from carrel.domain.ids import ChunkId, DocumentId, SourceId, TenantId
 
@@ -29,8 +30,8 @@ def a_passage(text: str, *, headings: tuple[str, ...] = (), title: str = "Page")
 
 async def the_answer(question: str, *texts: Passage | str) -> Answer:
     evidence = tuple(text if isinstance(text, Passage) else a_passage(text) for text in texts)
-    answerer = Answerer(Extractive(EnglishAnalyzer()), patience=5)
-    steps = [step async for step in answerer.answer(question, "", Verdict(evidence, evidence, ()))]
+    model, brief = Extractive(EnglishAnalyzer()), Brief(question, question)
+    steps = [step async for step in Answerer(patience=5).answer(model, brief, Verdict(evidence, evidence, ()))]
     assert isinstance(steps[-1], Finished)
     return steps[-1].answer
 

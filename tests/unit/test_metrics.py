@@ -5,7 +5,17 @@ import sys
 
 import pytest
 
-from carrel.evaluate.metrics import Decision, MetricsMissing, Ranking, Refusals, auroc, demand_metrics, ranking
+from carrel.evaluate.metrics import (
+    Decision,
+    Halved,
+    MetricsMissing,
+    Ranking,
+    Refusals,
+    auroc,
+    demand_metrics,
+    halved,
+    ranking,
+)
 
 
 def decisions(*confidences: float) -> tuple[Decision, ...]:
@@ -51,6 +61,23 @@ def test_with_few_questions_none_may_be_refused_wrongly() -> None:
     found = Refusals("another", decisions(0.6, 0.9), decisions(0.5, 0.6))
 
     assert (found.threshold, found.refusable) == (0.6, 0.5)
+
+
+def test_a_threshold_is_learned_on_one_half_and_told_of_the_other() -> None:
+    learned = [(0.8, True, False), (0.6, True, False), (0.4, False, False), (0.1, False, False)]
+    reported = [(0.9, True, True), (0.45, True, True), (0.55, False, True), (0.2, False, True), (0.3, False, True)]
+
+    found = halved([*learned, *reported])
+
+    assert found.threshold == pytest.approx(0.5), "in the middle of the gap"
+    assert (found.answered_rightly, found.refused_rightly) == pytest.approx((1 / 2, 2 / 3))
+    assert found.right == pytest.approx(7 / 12)
+    assert halved([]) == Halved(0.0, 1.0, 1.0)
+
+
+def test_refusals_are_halved_by_every_other_question() -> None:
+    found = Refusals("another", decisions(0.9, 0.1, 0.8, 0.7), decisions(0.2, 0.3, 0.4, 0.05))
+    assert (found.halved.answered_rightly, found.halved.refused_rightly) == (0.5, 1.0)
 
 
 def test_without_the_library_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,21 @@ from starlette.routing import BaseRoute
 
 from carrel.api import openapi, problems
 from carrel.api.envelope import Envelope
+from carrel.api.mcp.door import McpDoor
+from carrel.api.openai import chat as openai_chat
+from carrel.api.openai import embeddings as openai_embeddings
+from carrel.api.openai import files as openai_files
+from carrel.api.openai import models as openai_models
+from carrel.api.openai import search as openai_search
+from carrel.api.openai import store_files as openai_store_files
+from carrel.api.openai import vector_stores as openai_vector_stores
 from carrel.api.routes import (
     account,
     asking,
     audit,
     auth,
     bots,
+    chats,
     credentials,
     description,
     documents,
@@ -24,6 +33,7 @@ from carrel.api.routes import (
     keys,
     limits,
     logins,
+    mcp,
     members,
     sessions,
     sources,
@@ -51,8 +61,17 @@ ROUTES: Final[Sequence[BaseRoute]] = tuple(
         uploads,
         documents,
         asking,
+        chats,
         logins,
         limits,
+        openai_models,
+        openai_chat,
+        openai_embeddings,
+        openai_files,
+        openai_vector_stores,
+        openai_store_files,
+        openai_search,
+        mcp,
         description,
     )
     for route in part.router.routes
@@ -65,14 +84,16 @@ def create_app(application: Opening, *, routes: Sequence[BaseRoute] = ROUTES) ->
     Raises UnguardedRouteError when a route could be called without a declared permission.
     """
     demand_guards(routes)
+    door = McpDoor()
     app = FastAPI(
         routes=list(routes),
-        lifespan=lifespan(application),
+        lifespan=lifespan(application, door.run),
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.state.mcp = door
     problems.handle(app)
     app.add_middleware(Envelope)
     app.openapi = _described(routes)  # type: ignore[method-assign]

@@ -76,7 +76,7 @@ class Envelope:
         except Exception:  # whatever it was, the caller gets a problem and the server stays up
             log.exception("http.failed")
             if not told.status:
-                await answer(internal())(scope, receive, send)
+                await answer(internal(), scope["path"])(scope, receive, send)
 
 
 def _bodiless(send: Send) -> Send:

@@ -8,6 +8,8 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from starlette.routing import BaseRoute
 
+from carrel.api import jsonrpc, openai_error
+from carrel.api.openai.chat_shapes import ChunkChoice, ChunkDelta, CompletionChunk
 from carrel.api.problems import MEDIA_TYPE, Problem, problem
 from carrel.api.security import GuardedRoute, permission_of
 from carrel.api.streaming import DeltaEvent, EvidenceEvent
@@ -20,19 +22,25 @@ _ABOUT: Final = (
     "may gain fields."
 )
 _MEANINGS: Final[Mapping[int, str]] = {
+    400: "No message of JSON-RPC 2.0",
     401: "No credential, or a dead one",
     403: "The credential lacks the scope",
     404: "Foreign, absent, or not visible to this credential",
+    406: "The client does not take application/json",
     409: "The state does not allow it",
     413: "Too large",
     415: "A type that is not taken",
+    421: "Called under a name that is not known",
     422: "Invalid; `errors` names the fields",
     429: "Too many calls, or beyond a quota; see Retry-After",
     500: "A mistake of ours",
     503: "Temporarily unavailable; see Retry-After",
 }
+_EVENTS: Final = (EvidenceEvent, DeltaEvent, CompletionChunk, ChunkChoice, ChunkDelta)
 _PLACE: Final = "#/components/schemas/{model}"
 _PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
+_OPENAI_ERROR: Final = {"$ref": "#/components/schemas/OpenAIError"}
+_RPC_ERROR: Final = {"$ref": "#/components/schemas/JsonRpcError"}
 _BEARER: Final = {
     "type": "http",
     "scheme": "bearer",
@@ -51,8 +59,10 @@ def describe(routes: Sequence[BaseRoute], version: str) -> dict[str, Any]:
     schemas = components["schemas"]
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
-    schemas.update({event.__name__: _schema(event) for event in (EvidenceEvent, DeltaEvent)})
+    schemas.update({event.__name__: _schema(event) for event in _EVENTS})
     schemas.update(_problem_schemas())
+    schemas.update(_openai_schemas())
+    schemas["JsonRpcError"] = jsonrpc.schema(_PROBLEM)
     return document
 
 
@@ -63,7 +73,21 @@ def _complete(operation: dict[str, Any], route: GuardedRoute) -> None:
     if permission:
         operation["x-permission"] = permission.value
     responses: dict[str, Any] = operation["responses"]
+    is_openai = openai_error.speaks(route.path_format)
     for status in _refusals(route, operation):
+        if is_openai:
+            responses.pop(str(status), None)
+            responses[str(openai_error.status_of(status))] = {
+                "description": _MEANINGS[status].replace("`errors`", "`param`").replace("fields", "field"),
+                "content": {openai_error.MEDIA_TYPE: {"schema": _OPENAI_ERROR}},
+            }
+            continue
+        if jsonrpc.speaks(route.path_format):
+            responses[str(status)] = {
+                "description": _MEANINGS[status],
+                "content": {jsonrpc.MEDIA_TYPE: {"schema": _RPC_ERROR}},
+            }
+            continue
         responses[str(status)] = {
             "description": _MEANINGS[status],
             "content": {MEDIA_TYPE: {"schema": _PROBLEM}},
@@ -91,6 +115,11 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema(ref_template=_PLACE)
     schema.pop("$defs", None)
     return schema
+
+
+def _openai_schemas() -> dict[str, Any]:
+    schema = openai_error.OpenAIError.model_json_schema(ref_template=_PLACE)
+    return {**schema.pop("$defs", {}), "OpenAIError": schema}
 
 
 def _problem_schemas() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The tree of refusals as `application/problem+json`, and whatever else can go wrong before a route answers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final
@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from carrel.api import jsonrpc, openai_error
 from carrel.api.complaints import complaint
 from carrel.domain.errors import (
     Conflict,
@@ -58,6 +59,7 @@ _TITLES: Final = MappingProxyType(
         503: "Temporarily unavailable",
     }
 )
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _HEADERS: Final = MappingProxyType(
     {
         401: {"WWW-Authenticate": "Bearer"},
@@ -112,13 +114,27 @@ def problem_of(refusal: Refusal) -> Problem:
     return problem(status, refusal.code, refusal.detail, errors)
 
 
-def answer(found: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
+def answer(found: Problem, path: str, headers: Mapping[str, str] = _NOTHING) -> JSONResponse:
+    """As the clients of that path read it."""
+    told = {**_HEADERS.get(found.status, {}), **headers}
+    if jsonrpc.speaks(path):
+        return JSONResponse(jsonrpc.view(found.model_dump()), jsonrpc.status_of(found.status, found.code), told)
+    if not openai_error.speaks(path):
+        return JSONResponse(found.model_dump(), status_code=found.status, headers=told, media_type=MEDIA_TYPE)
+    said, param = _said(found)
     return JSONResponse(
-        found.model_dump(),
-        status_code=found.status,
-        headers={**_HEADERS.get(found.status, {}), **(headers or {})},
-        media_type=MEDIA_TYPE,
+        openai_error.view(found.status, found.code, said, param).model_dump(),
+        status_code=openai_error.status_of(found.status),
+        headers={**told, **openai_error.headers_of(found.status, found.code)},
     )
+
+
+def _said(found: Problem) -> tuple[str, str | None]:
+    """One sentence, and the field that it is about: there is room for one."""
+    if not found.errors:
+        return found.detail, None
+    first = found.errors[0]
+    return (first.detail if found.code == "invalid" else found.detail), first.field
 
 
 def handle(app: FastAPI) -> None:
@@ -129,39 +145,45 @@ def handle(app: FastAPI) -> None:
     app.add_exception_handler(Replayed, _replayed)
 
 
-async def _refused(_request: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refusal)
-    return answer(problem_of(error), _patience(error))
+    return answer(problem_of(error), request.scope["path"], patience_of(error))
 
 
-def _patience(refusal: Refusal) -> dict[str, str]:
+def patience_of(refusal: Refusal) -> Mapping[str, str]:
     return {"Retry-After": str(max(1, math.ceil(refusal.wait)))} if isinstance(refusal, Throttled) else {}
 
 
-async def _malformed(_request: Request, error: Exception) -> JSONResponse:
+async def _malformed(request: Request, error: Exception) -> JSONResponse:
     """Ids in a path that are none look like ids of nothing; all else names its field and never repeats its value."""
     assert isinstance(error, RequestValidationError)
-    found = error.errors()
+    found, path = error.errors(), request.scope["path"]
     if any(one["loc"][0] == "path" for one in found):
-        return answer(problem_of(NotFound()))
-    errors = [_field_error(one) for one in found]
-    return answer(problem(422, "invalid", "The request breaks a rule; `errors` names the fields.", errors))
+        return answer(problem_of(NotFound()), path)
+    return answer(unfitting(found, skip=1), path)
 
 
-def _field_error(error: dict[str, Any]) -> FieldError:
-    place, said = error["loc"][1:], complaint(error)
+def unfitting(found: Sequence[Mapping[str, Any]], *, skip: int) -> Problem:
+    """What a model complained of; `skip` is how many steps lead to what was asked itself."""
+    errors = [_field_error(one, skip) for one in found]
+    return problem(422, "invalid", "The request breaks a rule; `errors` names the fields.", errors)
+
+
+def _field_error(error: Mapping[str, Any], skip: int) -> FieldError:
+    place, said = error["loc"][skip:], complaint(error)
     field = ".".join(str(step) for step in place)[:200] or str(error["loc"][0])
     return FieldError(field=field, code=said.code, detail=said.detail)
 
 
 async def _unrouted(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    path = request.scope["path"]
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return answer(problem_of(NotFound()))
+        return answer(problem_of(NotFound()), path)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         found = problem(405, "method_not_allowed", "This path does not take this method.")
-        return answer(found, {"Allow": ", ".join(_methods(request))})
-    return answer(problem(error.status_code, "invalid", "This request cannot be answered."))
+        return answer(found, path, {"Allow": ", ".join(_methods(request))})
+    return answer(problem(error.status_code, "invalid", "This request cannot be answered."), path)
 
 
 def _methods(request: Request) -> list[str]:

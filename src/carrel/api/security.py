@@ -1,7 +1,8 @@
 """Who may call a route: each declares a permission, checked with live rows before a byte of the body is read."""
 
 import re
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -16,6 +17,7 @@ from carrel.api.limits import count
 from carrel.api.state import application_of
 from carrel.domain.access import Principal, require, require_somewhere
 from carrel.domain.errors import Denied, NotFound, Unauthenticated
+from carrel.domain.limits import class_of
 from carrel.domain.rights import Permission
 from carrel.tenancy.refusals import Refused
 
@@ -135,6 +137,25 @@ async def _admit(request: Request, requires: Requires) -> None:
     request.state.principal, request.state.permission = principal, requires.permission
     requires.demand(principal)
     await count(request, principal, requires.permission)
+
+
+@asynccontextmanager
+async def admitted(request: Request, requires: Requires) -> AsyncIterator[Principal]:
+    """For a route that does several things: what its class does for one that does one.
+
+    The request is counted already, so what is limited together with it is not counted again. Raises Denied, Conflict
+    `tenant_ambiguous`, Throttled; what is denied inside is told to the tenant's log too.
+    """
+    principal, came_for = principal_of(request), request.state.permission
+    request.state.permission = requires.permission
+    try:
+        requires.demand(principal)
+        if class_of(requires.permission) is not class_of(came_for):
+            await count(request, principal, requires.permission)
+        yield principal
+    except Denied as denied:
+        await _tell(request, denied)
+        raise
 
 
 async def _tell(request: Request, denied: Denied) -> None:

@@ -162,7 +162,7 @@ class BoundedProtocol(HttpToolsProtocol):
 async def _crowded(scope: Scope, receive: Receive, send: Send) -> None:
     """Says so and ends the connection, whatever was asked."""
     refusal = Unavailable("The server has all the connections that it can serve.", code="too_many_connections")
-    await answer(problem_of(refusal), {"Connection": "close"})(scope, receive, send)
+    await answer(problem_of(refusal), scope["path"], {"Connection": "close"})(scope, receive, send)
 
 
 _CROWDED: Final = Envelope(_crowded)

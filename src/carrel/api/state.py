@@ -35,13 +35,21 @@ async def _beside(chore: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterat
             task.cancel()
 
 
-def lifespan(opening: Opening) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """The application is open as long as the server runs."""
+def lifespan(
+    opening: Opening, beside: Callable[[], Coroutine[Any, Any, None]]
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """The application is open as long as the server runs, and until what nobody reads any more is kept.
+
+    `beside` runs as long, and is cancelled in the end.
+    """
 
     @asynccontextmanager
     async def span(app: FastAPI) -> AsyncIterator[None]:
-        async with opening() as application, _beside(application.refusals.run):
+        async with opening() as application, _beside(application.refusals.run), _beside(beside):
             app.state.application = application
-            yield
+            try:
+                yield
+            finally:
+                await application.turns.drain()
 
     return span

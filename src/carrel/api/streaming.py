@@ -1,8 +1,9 @@
 """Answers as server-sent events: `evidence`, then `delta` after `delta`, then `done`, or `error` with a problem."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from types import MappingProxyType
 from typing import Any, Final, Self, assert_never
 
@@ -19,11 +20,12 @@ from carrel.domain.errors import Refusal
 
 log = structlog.get_logger(__name__)
 
-Check = Callable[[], Awaitable[None]]
-
 _SILENCE: Final = 15.0
-_LOOK: Final = 4.0
-_UNBUFFERED: Final = MappingProxyType({"X-Accel-Buffering": "no"})
+UNBUFFERED: Final = MappingProxyType({"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
+
+Write = Callable[[Event, AsyncGenerator[Event]], AsyncGenerator[bytes]]
+
+_quoted: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class EvidenceEvent(BaseModel):
@@ -56,8 +58,7 @@ EVENT: Final = MappingProxyType(
 class EventStream(StreamingResponse):
     """The first event is there before the response begins, so what refuses at once keeps its own status.
 
-    A comment comes after each `silence`, in seconds: proxies close what says nothing. `check` is asked every `look`
-    seconds; what it raises ends the stream, as its last event.
+    A comment comes after each `silence`, in seconds: proxies close what says nothing. `write` makes frames of events.
     """
 
     media_type = "text/event-stream"
@@ -67,22 +68,21 @@ class EventStream(StreamingResponse):
         first: Event,
         events: AsyncGenerator[Event],
         *,
-        check: Check | None = None,
         silence: float = _SILENCE,
-        look: float = _LOOK,
+        write: Write | None = None,
     ) -> None:
         self._events = events
-        self._frames = _frames(first, _watched(events, check, look))
-        super().__init__(self._frames, headers=_UNBUFFERED)
+        self._frames = (write or _frames)(first, events)
+        super().__init__(self._frames, headers=UNBUFFERED)
         self._silence = silence
 
     @classmethod
-    async def begin(cls, events: AsyncGenerator[Event], *, check: Check | None = None, look: float = _LOOK) -> Self:
+    async def begin(cls, events: AsyncGenerator[Event], *, write: Write | None = None) -> Self:
         """Raises what the first event raises."""
-        return cls(await anext(events), events, check=check, look=look)
+        return cls(await anext(events), events, write=write)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A client that leaves ends the work."""
+        """A client that leaves reads no more of the events; whether the work goes on is theirs to decide."""
         async with aclosing(self._events), aclosing(self._frames):
             await super().__call__(scope, receive, send)
 
@@ -103,7 +103,7 @@ def repeated(answer: ChatAnswer) -> Response:
         _frame("delta", DeltaEvent(text=answer.answer)),
         _frame("done", answer),
     )
-    headers = {**_UNBUFFERED, "Idempotency-Replayed": "true"}
+    headers = {**UNBUFFERED, "Idempotency-Replayed": "true"}
     return Response(b"".join(frames), headers=headers, media_type=EventStream.media_type)
 
 
@@ -113,91 +113,62 @@ class _Line:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._free = asyncio.Lock()
-        self._spoke = asyncio.Event()
+        self._clock = asyncio.get_running_loop().time
+        self._spoke = self._clock()
         self._ended = False
 
     async def send(self, message: Message) -> None:
         async with self._free:
             await self._send(message)
             self._ended = not message.get("more_body", True)
-        self._spoke.set()
+            self._spoke = self._clock()
 
     async def ping(self, silence: float) -> None:
+        """Sleeps through what is said meanwhile: nobody need wake it for each word."""
         while not self._ended:
-            self._spoke.clear()
-            try:
-                await asyncio.wait_for(self._spoke.wait(), silence)
-            except TimeoutError:
+            left = self._spoke + silence - self._clock()
+            if left > 0:
+                await asyncio.sleep(left)
+            else:
                 await self._comment()
 
     async def _comment(self) -> None:
         async with self._free:
             if not self._ended:
                 await self._send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
+                self._spoke = self._clock()
 
 
-async def _watched(events: AsyncGenerator[Event], check: Check | None, look: float) -> AsyncGenerator[Event]:
-    """The events, until the check refuses: then nothing more of them. Raises what the check raises."""
-    if check is None:
-        async for event in events:
-            yield event
-        return
-    async with _looking(check, look) as refused:
-        while (following := await _next_unless(events, refused)) is not None:
-            yield following
+def _frames(first: Event, events: AsyncGenerator[Event]) -> AsyncGenerator[bytes]:
+    return ending_well(_told(first, events), _failed)
 
 
-@asynccontextmanager
-async def _looking(check: Check, look: float) -> AsyncIterator["asyncio.Task[None]"]:
-    """A task that ends only by what the check raises."""
-
-    async def keep_looking() -> None:
-        while True:
-            await asyncio.sleep(look)
-            await check()
-
-    task = asyncio.create_task(keep_looking())
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-
-
-async def _next_unless(events: AsyncGenerator[Event], refused: "asyncio.Task[None]") -> Event | None:
-    """The next event, None at the end. Raises what ended the other task, and then waits for no event any more."""
-    coming = asyncio.ensure_future(anext(events, None))
-    try:
-        await asyncio.wait({coming, refused}, return_when=asyncio.FIRST_COMPLETED)
-        if refused.done():
-            refused.result()
-        return await coming
-    finally:
-        if not coming.done():
-            coming.cancel()
-            await asyncio.wait({coming})
-
-
-async def _frames(first: Event, events: AsyncGenerator[Event]) -> AsyncGenerator[bytes]:
-    """The status is sent already, so what goes wrong is told as the last event: nobody above could tell it."""
+async def _told(first: Event, events: AsyncGenerator[Event]) -> AsyncGenerator[bytes]:
     yield _event(first)
+    async with aclosing(events):
+        async for event in events:
+            yield _event(event)
+
+
+async def ending_well(frames: AsyncGenerator[bytes], failed: Callable[[Problem], bytes]) -> AsyncGenerator[bytes]:
+    """The status is sent already, so what goes wrong is told as the last event: nobody above could tell it."""
     try:
-        async with aclosing(events):
-            async for event in events:
-                yield _event(event)
+        async with aclosing(frames):
+            async for frame in frames:
+                yield frame
     except Refusal as refusal:
-        yield _failed(problem_of(refusal))
+        yield failed(problem_of(refusal))
     except Exception:  # a stream that just stopped would look like a whole answer
         log.exception("http.failed")
-        yield _failed(internal())
+        yield failed(internal())
 
 
 def _event(event: Event) -> bytes:
     match event:
         case Evidence(passages):
             return _frame("evidence", EvidenceEvent(evidence=[HitView.of(passage) for passage in passages]))
-        case Delta(text):
-            return _frame("delta", DeltaEvent(text=text))
+        case Delta(text):  # there are thousands a second
+            return b'event: delta\ndata: {"text":%b}\n\n' % _quoted(text).encode()
         case Done(remembered):
             return _frame("done", ChatAnswer.of(remembered))
         case _:

@@ -1,8 +1,13 @@
-"""Answering: the model writes from the evidence, the server keeps only citations that name evidence."""
+"""Answering: the model writes from the evidence, the server keeps only citations that name evidence.
+
+Whatever the model does, there is an answer: it is refused where the evidence does not hold one, and degraded, with the
+best passages, where the model failed. All that is told piece by piece makes up the answer's text, letter for letter.
+"""
 
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -11,14 +16,18 @@ from typing import Final
 import structlog
 
 from carrel.ask.judge import Verdict
-from carrel.domain.answers import Answer, AnswerStatus, Citation, Passage, Usage
-from carrel.domain.errors import Unavailable
-from carrel.ports.model import Draft, Model, Prompt
+from carrel.ask.prompt import DECLINED, Brief, assemble
+from carrel.ask.sanitise import Sanitiser, sanitised
+from carrel.domain.answers import Answer, AnswerStatus, Citation, ModelProblem, Passage, Usage
+from carrel.domain.errors import ModelFailed, Unavailable
+from carrel.ports.model import MOST_ANSWER_TOKENS, Draft, Model, Prompt
 
 log = structlog.get_logger(__name__)
 
-_MARK: Final = re.compile(r"\s*\[(\d{1,3})\]")
+_MARK: Final = re.compile(r"(?<!\\)\[(\d{1,3})\]")
 _EXCERPT: Final = 400
+_SHOWN: Final = 3
+_CHARACTERS_OF_A_TOKEN: Final = 32  # more than any tokenizer puts into one: whoever writes more does not stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,42 +42,97 @@ class Finished:
     answer: Answer
 
 
-class Answerer:
-    def __init__(self, model: Model, *, patience: float) -> None:
-        """`patience` is how many seconds the whole answer may take before the passages are returned instead."""
-        self._model = model
-        self._patience = patience
+class Bill:
+    """What models have used for one answer so far; it counts also when there will be no answer."""
 
-    async def answer(self, question: str, instructions: str, verdict: Verdict) -> AsyncGenerator[Delta | Finished]:
-        """Deltas, then the whole. A refusal or a degraded answer comes as one piece."""
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.rewriting: Usage | None = None
+        self.writing: Usage | None = None
+
+    @property
+    def total(self) -> Usage:
+        parts = [usage for usage in (self.rewriting, self.writing) if usage is not None]
+        name = parts[-1].model if parts else self.model
+        return Usage(sum(one.input_tokens for one in parts), sum(one.output_tokens for one in parts), name)
+
+
+class Absent:
+    """Stands for a model that cannot be called at all: it fails when it should write, as others do."""
+
+    follows_instructions: Final = False
+    context_tokens: Final = 1_000_000
+
+    def __init__(self, name: str, failure: ModelFailed) -> None:
+        self.name = name
+        self._failure = failure
+
+    async def write(self, prompt: Prompt) -> AsyncGenerator[Draft]:  # noqa: ARG002 - whatever is asked
+        raise self._failure
+        yield
+
+
+class Answerer:
+    """`degraded` counts the answers that a model owes, by the code of what went wrong, since the process began."""
+
+    def __init__(self, *, patience: float, most_tokens: int = MOST_ANSWER_TOKENS) -> None:
+        """`patience` is how many seconds the whole answer may take before the passages are returned instead.
+
+        `most_tokens` is how many tokens a model may write.
+        """
+        self._patience = patience
+        self._most_tokens = most_tokens
+        self.degraded: Counter[str] = Counter()
+
+    async def answer(
+        self, model: Model, brief: Brief, verdict: Verdict, *, bill: Bill | None = None
+    ) -> AsyncGenerator[Delta | Finished]:
+        """Deltas, then the whole. The bill is kept up while the model writes."""
+        bill = bill or Bill(model.name)
         if not verdict.evidence:
-            refused = refusal(self._model.name, verdict)
+            refused = refusal(verdict, bill.total)
             yield Delta(refused.text)
             yield Finished(refused)
             return
-        written: list[str] = []
-        usage = Usage(0, 0, self._model.name)
+        pen, problem = _Pen(len(verdict.evidence), most=self._most_tokens * _CHARACTERS_OF_A_TOKEN), None
         try:
-            async with aclosing(self._drafts(Prompt(question, verdict.evidence, instructions))) as drafts:
+            prompt = assemble(model, brief, verdict.evidence, most_tokens=self._most_tokens)
+            pen.passages(len(prompt.evidence))
+            async with aclosing(self._drafts(model, prompt)) as drafts:
                 async for draft in drafts:
-                    written.append(draft.text)
-                    usage = draft.usage or usage
-                    if draft.text:
-                        yield Delta(draft.text)
-        except (Unavailable, TimeoutError) as problem:
-            log.warning("answer.degraded", model=self._model.name, problem=str(problem) or "time-out")
-            yield Finished(degraded(self._model.name, verdict))
-            return
-        answer = _answered("".join(written), verdict.evidence, usage)
-        yield Finished(answer if answer.citations else degraded(self._model.name, verdict))
+                    bill.writing = draft.usage or bill.writing
+                    if piece := pen.write(draft.text):
+                        yield Delta(piece)
+        except (Unavailable, TimeoutError) as failure:
+            problem = _problem(failure)
+        if rest := pen.end():
+            yield Delta(rest)
+        for step in self._concluded(pen, problem, verdict, bill):
+            yield step
 
-    async def _drafts(self, prompt: Prompt) -> AsyncGenerator[Draft]:
+    def _concluded(
+        self, pen: "_Pen", problem: ModelProblem | None, verdict: Verdict, bill: Bill
+    ) -> tuple[Delta | Finished, ...]:
+        if pen.has_declined and problem is None:
+            refused = refusal(verdict, bill.total)
+            return Delta(refused.text), Finished(refused)
+        citations = _citations(pen.text, verdict.evidence)
+        if problem is None and not citations:
+            problem = ModelProblem(code="model_uncited", detail="The model named no passage for what it wrote.")
+        if problem is None:
+            return (Finished(Answer(AnswerStatus.ANSWERED, pen.text, citations, verdict.evidence, (), bill.total)),)
+        self.degraded[problem.code] += 1
+        log.warning("answer.degraded", model=bill.model, code=problem.code, problem=problem.detail)
+        degraded = _degraded(pen.text, problem, verdict, bill.total)
+        return Delta(degraded.text.removeprefix(pen.text)), Finished(degraded)
+
+    async def _drafts(self, model: Model, prompt: Prompt) -> AsyncGenerator[Draft]:
         """Raises TimeoutError. Only the time that we wait for the model counts, never a slow reader's.
 
         A time-out around a `yield` would strike whatever the reader's task is doing.
         """
         left = self._patience
-        async with aclosing(self._model.write(prompt)) as drafts:
+        async with aclosing(model.write(prompt)) as drafts:
             while True:
                 started = time.monotonic()
                 async with asyncio.timeout(left):
@@ -80,7 +144,59 @@ class Answerer:
                 yield draft
 
 
-def refusal(model: str, verdict: Verdict) -> Answer:
+class _Pen:
+    """The answer's text as it comes: made safe, bounded, and silent while the model may just be declining."""
+
+    def __init__(self, passages: int, *, most: int) -> None:
+        self._sanitiser = Sanitiser(passages=passages)
+        self._most = most
+        self._size = 0
+        self._opening: str | None = ""
+        self._pieces: list[str] = []
+        self.has_declined = False
+
+    def passages(self, number: int) -> None:
+        """Before anything is written: how many of the passages the model has seen."""
+        self._sanitiser = Sanitiser(passages=number)
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces)
+
+    def write(self, text: str) -> str:
+        """What may be shown now. Raises ModelFailed for a model that does not stop."""
+        self._size += len(text)
+        if self._size > self._most:
+            raise ModelFailed("The model wrote far more than it was asked for.")
+        if self.has_declined:
+            return ""
+        if self._opening is not None:
+            text = self._opened(text)
+        return self._kept(self._sanitiser.feed(text))
+
+    def end(self) -> str:
+        opening, self._opening = self._opening or "", None
+        return self._kept(self._sanitiser.feed(opening) + self._sanitiser.end())
+
+    def _opened(self, text: str) -> str:
+        """Nothing as long as it may become the word by which a model declines."""
+        self._opening = (self._opening or "") + text
+        said = self._opening.lstrip()
+        if said.startswith(DECLINED):
+            self.has_declined, self._opening = True, None
+            return ""
+        if DECLINED.startswith(said):
+            return ""
+        text, self._opening = self._opening, None
+        return text
+
+    def _kept(self, text: str) -> str:
+        if text:
+            self._pieces.append(text)
+        return text
+
+
+def refusal(verdict: Verdict, usage: Usage) -> Answer:
     """No evidence, no answer: what was not found, what lies nearest, and how to ask better."""
     return Answer(
         status=AnswerStatus.REFUSED,
@@ -88,32 +204,65 @@ def refusal(model: str, verdict: Verdict) -> Answer:
         citations=(),
         evidence=verdict.nearest,
         guidance=tuple(_guidance(verdict)),
-        usage=Usage(0, 0, model),
+        usage=usage,
     )
 
 
-def degraded(model: str, verdict: Verdict) -> Answer:
-    """The model failed: the best passages themselves, each cited."""
-    passages = verdict.evidence[:3]
-    lines = [f"{_excerpt(passage.text)} [{n}]" for n, passage in enumerate(passages, 1)]
+def _degraded(written: str, problem: ModelProblem, verdict: Verdict, usage: Usage) -> Answer:
+    """What the model wrote before it failed, and the best passages themselves, each cited."""
+    passages = verdict.evidence[:_SHOWN]
+    lines = [f"{_quoted(passage)} [{n}]" for n, passage in enumerate(passages, 1)]
+    opening = written and f"{written}\n\n"
+    text = f"{opening}{_why(written, problem)}\n\n" + "\n\n".join(lines)
     return Answer(
         status=AnswerStatus.DEGRADED,
-        text="The model did not answer; these passages are the nearest.\n\n" + "\n\n".join(lines),
-        citations=tuple(Citation(n, passage, _excerpt(passage.text)) for n, passage in enumerate(passages, 1)),
+        text=text,
+        citations=_citations(text, verdict.evidence),
         evidence=verdict.evidence,
-        guidance=("Ask again in a moment for a written answer.",),
-        usage=Usage(0, 0, model),
+        guidance=(_ADVICE.get(problem.code, "Ask again in a moment for a written answer."),),
+        usage=usage,
+        problem=problem,
     )
 
 
-def _answered(text: str, evidence: Sequence[Passage], usage: Usage) -> Answer:
+def _why(written: str, problem: ModelProblem) -> str:
+    if problem.code == "model_uncited":
+        return "The model named no passage for this; these passages are the nearest."
+    said = "The model broke off here" if written else "The model did not answer"
+    return f"{said}; these passages are the nearest."
+
+
+_ASK_THE_KEEPER: Final = "Asking again will not help: tell whoever looks after this bot or this server."
+_ADVICE: Final = {
+    "model_credential_missing": _ASK_THE_KEEPER,
+    "model_key_refused": _ASK_THE_KEEPER,
+    "model_unknown": _ASK_THE_KEEPER,
+    "model_quota_exhausted": _ASK_THE_KEEPER,
+    "model_refused_input": "Put the question in other words.",
+    "model_uncited": "Judge by the passages themselves, or put the question in other words.",
+    "context_too_long": "Ask a shorter question, or begin a new chat.",
+}
+
+
+def _problem(failure: Exception) -> ModelProblem:
+    match failure:
+        case ModelFailed():
+            return ModelProblem(failure.code, failure.detail)
+        case Unavailable():
+            return ModelProblem(ModelFailed.default_code, failure.detail)
+        case _:
+            return ModelProblem(code="model_timeout", detail="The model took too long.")
+
+
+def _citations(text: str, evidence: Sequence[Passage]) -> tuple[Citation, ...]:
+    """Each passage that the text names, once, in the order in which it names them."""
     named = dict.fromkeys(int(mark) for mark in _MARK.findall(text))
-    citations = tuple(
-        Citation(n, evidence[n - 1], _excerpt(evidence[n - 1].text)) for n in named if 1 <= n <= len(evidence)
-    )
-    known = {citation.n for citation in citations}
-    clean = _MARK.sub(lambda mark: mark[0] if int(mark[1]) in known else "", text)
-    return Answer(AnswerStatus.ANSWERED, clean.strip(), citations, tuple(evidence), (), usage)
+    return tuple(Citation(n, evidence[n - 1], _excerpt(evidence[n - 1].text)) for n in named if 1 <= n <= len(evidence))
+
+
+def _quoted(passage: Passage) -> str:
+    """As text of an answer: a document's own `[1]` is no citation."""
+    return sanitised(_MARK.sub(r"\\[\1\\]", _excerpt(passage.text)), passages=0)
 
 
 def _guidance(verdict: Verdict) -> list[str]:

@@ -3,29 +3,37 @@
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from carrel.ask.answer import Answerer, Delta, Finished
+from carrel.ask.answer import Absent, Answerer, Bill, Delta, Finished
 from carrel.ask.authorize import Leave, authorize
-from carrel.ask.judge import assess, judge
+from carrel.ask.ground import ground
+from carrel.ask.judge import Verdict, assess, judge
+from carrel.ask.prompt import Brief
 from carrel.ask.question import MOST_HITS, Asker, Question, judged, judged_filters
 from carrel.ask.retrieve import BOTH, Leg, Need, Retrieved, Retriever
+from carrel.ask.rewrite import stand_alone
 from carrel.domain.access import Principal
-from carrel.domain.answers import Answer, Filters, Passage, Remembered, Wish
-from carrel.domain.errors import Denied, Invalid
+from carrel.domain.answers import Answer, AnswerStatus, Passage, Remembered, Usage, Wish
+from carrel.domain.chats import Turn
+from carrel.domain.errors import Denied, Invalid, ModelFailed
+from carrel.domain.filters import Filter, Filters
 from carrel.domain.ids import BotId, ChatId, SourceId, UserId
+from carrel.domain.prices import NO_PRICES, Prices
 from carrel.domain.quotas import NO_QUOTAS, Level, Quotas
 from carrel.domain.rights import Permission
 from carrel.ports.lexical import Analyzer
+from carrel.ports.model import Model, Models
 from carrel.store import chats, idempotency, quotas
 from carrel.store.chats import Asked
 from carrel.store.idempotency import Memo
 from carrel.store.quotas import Reserved, Wanted
-from carrel.store.transaction import Database
+from carrel.store.transaction import Database, Transaction
 
 _DEPTH: Final = 20
 _QUESTION: Final = Wanted(questions=1, tokens=2_000)
+_HISTORY: Final = 6  # turns of the chat that a question may rest on
 _BASIS: Final = 10  # passages that a confidence rests on, however few are shown
 
 
@@ -36,17 +44,25 @@ class SearchWish:
     sources: frozenset[SourceId] | None = None
     tenants: tuple[str, ...] | None = None
     limit: int = 10
-    filters: Mapping[str, object] = field(default_factory=dict)
+    filters: Mapping[str, object] | Filter = field(default_factory=dict)
     legs: frozenset[Leg] = BOTH
 
 
 @dataclass(frozen=True, slots=True)
 class ChatWish:
+    """`said` is what was said before, for a caller that keeps its talks itself; with a chat its own turns count.
+
+    `most_tokens` is how many a model may write, if that is less than what is usual.
+    """
+
     message: str
     bot: BotId | None = None
     sources: frozenset[SourceId] | None = None
     chat: ChatId | None = None
     end_user: str | None = None
+    said: tuple[Turn, ...] = ()
+    most_tokens: int | None = None
+    instructions: str = ""  # beside those of the bot
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,27 +103,45 @@ class Allowed:
 
     leave: Leave
     asked: Asked
+    history: tuple[Turn, ...] = ()
+    most_tokens: int | None = None
 
 
 class Asking:
-    """`quotas` are those of tenants that have none of their own."""
+    """`quotas` are those of tenants that have none of their own; `models` says which model writes for whom, `prices`
+    what its tokens cost.
+    """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the wiring calls it by name
         self,
         database: Database,
         retriever: Retriever,
         answerer: Answerer,
         *,
+        models: Models,
         asker: Asker,
         analyzer: Analyzer,
         quotas: Quotas = NO_QUOTAS,
+        prices: Prices = NO_PRICES,
     ) -> None:
         self._database = database
         self._quotas = quotas
+        self._prices = prices
         self._retriever = retriever
         self._answerer = answerer
+        self._models = models
         self._asker = asker
         self._analyzer = analyzer
+
+    @property
+    def degraded(self) -> Mapping[str, int]:
+        """How many answers of this process had to do without their model, by the code of what went wrong."""
+        return self._answerer.degraded
+
+    @property
+    def analyzer(self) -> Analyzer:
+        """How questions and passages are read as words."""
+        return self._analyzer
 
     async def understand(self, wish: SearchWish) -> Question:
         """For searches of the same question in several tenants. Raises Invalid, Unavailable."""
@@ -129,13 +163,18 @@ class Asking:
     async def allow(self, principal: Principal, wish: ChatWish) -> Allowed:
         """Raises Denied, NotFound (also for a chat that is not one's own), Invalid."""
         message = judged(wish.message, field_name="message")
-        leave = await authorize(self._database, principal, Permission.ASK, _wish(wish))
+        end_user = wish.end_user or None
+        leave = await authorize(self._database, principal, Permission.ASK, _wish(wish), end_user=end_user)
+        leave = replace(leave, instructions="\n\n".join(filter(None, [leave.instructions, wish.instructions])))
         if principal.user is None:
             raise Denied("Chats belong to somebody: use a key of the tenant.", code="user_required")
+        history = wish.said[-_HISTORY:]
         if wish.chat is not None:
-            async with self._database.transaction(leave.scope.grants[0]) as tx:
+            async with self._database.transaction(leave.grant) as tx:
                 await chats.demand(tx, wish.chat)
-        return Allowed(leave, Asked(UserId(principal.user), message, wish.chat, wish.bot, wish.end_user))
+                history = await chats.turns(tx, wish.chat, _HISTORY)
+        asked = Asked(UserId(principal.user), message, wish.chat, wish.bot, end_user)
+        return Allowed(leave, asked, history, wish.most_tokens)
 
     async def chat(self, allowed: Allowed, *, memo: Memo[Remembered] | None = None) -> AsyncGenerator[Event]:
         """Evidence, then the answer piece by piece, then the whole, remembered; no transaction is open meanwhile.
@@ -144,51 +183,89 @@ class Asking:
         memo the answer is kept for a repetition of the request. Raises Unavailable, Replayed, Invalid, Throttled
         `quota_exceeded`.
         """
+        model = await self._model_of(allowed.leave)
+        bill = Bill(model.name)
         async with (
-            idempotency.held(self._database, allowed.leave.scope.grants[0], memo),
-            self._reserving(allowed) as reserved,
-            aclosing(self._answered(allowed, reserved, memo)) as events,
+            idempotency.held(self._database, allowed.leave.grant, memo),
+            self._reserving(allowed, bill) as reserved,
+            aclosing(self._answered(allowed, reserved, memo, model=model, bill=bill)) as events,
         ):
             async for event in events:
                 yield event
 
     async def _answered(
-        self, allowed: Allowed, reserved: Reserved, memo: Memo[Remembered] | None
+        self, allowed: Allowed, reserved: Reserved, memo: Memo[Remembered] | None, *, model: Model, bill: Bill
     ) -> AsyncGenerator[Event]:
-        question = await self._asker.understand(allowed.asked.question)
-        retrieved = await self._retrieve(allowed.leave, question, limit=_DEPTH, filters={})
+        brief = await self._brief(allowed, model, bill)
+        question = await self._asker.understand(brief.asked)
+        retrieved = await self._retrieve(allowed.leave, question, limit=_DEPTH, filters=None)
         assessment = assess(self._analyzer, question, retrieved)
         verdict = judge(assessment)
         best = max((passage.confidence for passage in assessment.passages), default=0.0)
         passages, warnings = verdict.evidence or verdict.nearest, reserved.hold.warnings
         yield Evidence(passages, best, is_enough=bool(verdict.evidence), warnings=warnings)
-        writing = self._answerer.answer(allowed.asked.question, allowed.leave.instructions, verdict)
+        writing = self._answerer.answer(model, brief, verdict, bill=bill)
         async with aclosing(writing) as steps:
             async for step in steps:
                 match step:
                     case Delta():
                         yield step
                     case Finished(answer):
-                        yield Done(await self._remember(allowed, reserved, answer, memo))
+                        judged = replace(self._grounded(answer, verdict), asked=brief.asked)
+                        yield Done(await self._remember(allowed, reserved, judged, memo))
+
+    async def _model_of(self, leave: Leave) -> Model:
+        """A model that cannot be called fails when it should write: what needs none is done all the same."""
+        try:
+            return await self._models.of(leave.grant, leave.model)
+        except ModelFailed as failure:
+            return Absent(leave.model.model or "none", failure)
+
+    async def _brief(self, allowed: Allowed, model: Model, bill: Bill) -> Brief:
+        question = allowed.asked.question
+        rewritten = await stand_alone(question, allowed.history, analyzer=self._analyzer, model=model)
+        bill.rewriting = rewritten.usage
+        return Brief(question, rewritten.text, allowed.leave.instructions, allowed.history, allowed.most_tokens)
+
+    def _grounded(self, answer: Answer, verdict: Verdict) -> Answer:
+        if answer.status is not AnswerStatus.ANSWERED:
+            return answer
+        grounding = ground(answer.text, verdict.evidence, analyzer=self._analyzer)
+        return replace(answer, grounding=grounding.score, unsupported=grounding.unsupported)
 
     async def _remember(
         self, allowed: Allowed, reserved: Reserved, answer: Answer, memo: Memo[Remembered] | None
     ) -> Remembered:
-        async with self._database.transaction(allowed.leave.scope.grants[0]) as tx:
+        async with self._database.transaction(allowed.leave.grant) as tx:
             remembered = await chats.remember(tx, allowed.asked, answer, begun=reserved.at)
             await idempotency.keep(tx, memo, remembered, shows=_shown(answer))
-            await quotas.settle(tx, reserved.hold, answer.usage, bot=allowed.asked.bot, defaults=self._quotas)
+            await self._settle(tx, allowed, reserved, answer.usage)
         return remembered
 
+    async def _settle(self, tx: Transaction, allowed: Allowed, reserved: Reserved, usage: Usage) -> None:
+        await quotas.settle(
+            tx,
+            reserved.hold,
+            usage,
+            bot=allowed.asked.bot,
+            defaults=self._quotas,
+            cost=self._prices.cost(usage),
+        )
+
     @asynccontextmanager
-    async def _reserving(self, allowed: Allowed) -> AsyncIterator[Reserved]:
-        grant = allowed.leave.scope.grants[0]
+    async def _reserving(self, allowed: Allowed, bill: Bill) -> AsyncIterator[Reserved]:
+        """What a model has used is used, also when there is no answer."""
+        grant = allowed.leave.grant
         async with self._database.transaction(grant) as tx:
             reserved = await quotas.reserve(tx, _QUESTION, self._quotas)
         try:
             yield reserved
         except BaseException:
-            if reserved.hold.id is not None:
+            used = bill.total
+            if used.input_tokens or used.output_tokens:
+                async with self._database.transaction(grant) as tx:
+                    await self._settle(tx, allowed, reserved, used)
+            elif reserved.hold.id is not None:
                 async with self._database.transaction(grant) as tx:
                     await quotas.release(tx, reserved.hold)
             raise

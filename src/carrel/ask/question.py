@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from carrel.domain.answers import Filters
 from carrel.domain.errors import Invalid, Unavailable
+from carrel.domain.filters import AllOf, AnyOf, Clause, Comparing, Filter, Filters, demand_bounded
 from carrel.domain.library import Generation
 from carrel.domain.text import Term
 from carrel.ports.embedder import Embedder, Vector
@@ -49,7 +49,8 @@ class Asker:
         if (generation.embedder, generation.analyzer) != mine:
             raise Unavailable(
                 f"This index was made by {generation.embedder} and {generation.analyzer}; this server has"
-                f" {mine[0]} and {mine[1]}. Run the former ones, or ingest the documents anew.",
+                f" {mine[0]} and {mine[1]}. Set CARREL_EMBEDDER__… as it was, or move the tenant: export it, import it"
+                " as a new one.",
                 code="generation_mismatch",
             )
 
@@ -66,9 +67,13 @@ def judged(text: str, *, field_name: str) -> str:
     return plain
 
 
-def judged_filters(filters: Mapping[str, object]) -> Filters:
-    """Each attribute with the values that it may have. Raises Invalid."""
-    return {name: _values(name, wanted) for name, wanted in filters.items()}
+def judged_filters(filters: Mapping[str, object] | Filter) -> Filters:
+    """A tree as it is; attributes with the values that each may have as the tree that says so. Raises Invalid."""
+    if isinstance(filters, (Clause, AllOf, AnyOf)):
+        demand_bounded(filters)
+        return filters
+    parts = tuple(Clause(name, Comparing.IN, _values(name, wanted)) for name, wanted in filters.items())
+    return AllOf(parts) if parts else None
 
 
 def _values(name: str, wanted: object) -> tuple[str | int | float | bool, ...]:

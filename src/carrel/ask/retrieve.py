@@ -11,7 +11,8 @@ import structlog
 from carrel.ask.fuse import DENSE_SHARE, DENSE_SHARE_OF_A_NAME, Fused, fuse
 from carrel.ask.question import Question
 from carrel.domain.access import ReadScope, TenantGrant
-from carrel.domain.answers import Filters, Hit, Passage, Versions
+from carrel.domain.answers import Hit, Passage, Versions
+from carrel.domain.filters import Filters
 from carrel.domain.ids import ChunkId, GenerationId
 from carrel.ports.lexical import LexicalIndexes, Matches, TenantWords, WeighedTerm
 from carrel.ports.vectors import TenantVectors, VectorIndexes
@@ -112,7 +113,7 @@ class _Search:
 
     async def _fitting(self, need: Need) -> Versions:
         """A filter that few documents fit must not leave the limit unfilled, so it holds before the ranking."""
-        if not need.filters:
+        if need.filters is None:
             return None
         return await chunks.fitting(self._tx, self._sources, need.filters)
 

@@ -1,7 +1,8 @@
-"""Archives of organisations as files: written beside and then renamed, so that a name always stands for a whole one."""
+"""Archives of organisations, and chats, as files: written beside and then renamed, so a name stands for a whole one."""
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,6 @@ from carrel.cli.hired import hired
 from carrel.domain.access import console
 
 if TYPE_CHECKING:
-    from carrel.tenancy.export import Exported
     from carrel.tenancy.imports import Imported
     from carrel.wiring import Office
 
@@ -20,9 +20,14 @@ async def written(office: "Office", slug: str, to: Path) -> int:
     """How many bytes. Nobody else may read the file. Raises Absent, Unavailable; then nothing is left of it."""
     tenant = await find.tenant(office, slug)
     exported = await office.exports.begin(console(tenant.id), tenant.id)
+    return await kept(exported.content, to)
+
+
+async def kept(content: AsyncIterator[bytes], to: Path) -> int:
+    """How many bytes. Nobody else may read the file. Raises what the content raises; then nothing is left of it."""
     draft = to.with_name(f"{to.name}.part")
     try:
-        size = await _write(exported, draft)
+        size = await _write(content, draft)
         draft.rename(to)
     except BaseException:
         with suppress(FileNotFoundError):
@@ -31,10 +36,10 @@ async def written(office: "Office", slug: str, to: Path) -> int:
     return size
 
 
-async def _write(exported: "Exported", draft: Path) -> int:
+async def _write(content: AsyncIterator[bytes], draft: Path) -> int:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        async for piece in exported.content:
+        async for piece in content:
             await asyncio.to_thread(file.write, piece)
         return file.tell()
 

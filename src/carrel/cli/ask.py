@@ -1,5 +1,6 @@
 """`carrel search` and `carrel ask`: passages, and answers with citations."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,7 +8,7 @@ import typer
 from carrel.cli import find, shapes
 from carrel.cli.options import Bot, Json, Sources, Tenant, Tenants
 from carrel.cli.rooms import in_application
-from carrel.cli.terminal import REFUSED, say
+from carrel.cli.terminal import REFUSED, say, say_piece
 from carrel.domain.access import Principal
 from carrel.domain.answers import AnswerStatus, Remembered
 from carrel.domain.ids import BotId, SourceId
@@ -46,15 +47,16 @@ def ask(
     source: Sources = None,
     as_json: Json = False,
 ) -> None:
-    """Answer from the organisation's documents, with citations.
+    """Answer from the organisation's documents, with citations, word for word as it is written.
 
     Exit 0: answered (also when the model failed and the passages stand in for it).
     Exit 1: refused, because the documents hold no answer; the guidance says how to ask better.
     """
-    from carrel.cli.passages import readable_answer
+    from carrel.cli.passages import beside_the_text
 
-    remembered = in_application(lambda carrel: _ask(carrel, tenant, question, names=(bot, source)))
-    say(shapes.answer(remembered), readable_answer(remembered.answer), as_json=as_json)
+    hear = _unheard if as_json else say_piece
+    remembered = in_application(lambda carrel: _ask(carrel, tenant, question, names=(bot, source), hear=hear))
+    say(shapes.answer(remembered), beside_the_text(remembered.answer), as_json=as_json)
     if remembered.answer.status is AnswerStatus.REFUSED:
         raise typer.Exit(REFUSED)
 
@@ -77,16 +79,28 @@ async def _search(
     return await carrel.asking.search(who, SearchWish(query, bot=bot, sources=sources, limit=limit))
 
 
-async def _ask(carrel: "Application", tenant: str, question: str, *, names: Names) -> Remembered:
+async def _ask(
+    carrel: "Application", tenant: str, question: str, *, names: Names, hear: Callable[[str], None]
+) -> Remembered:
+    from carrel.ask.answer import Delta
     from carrel.ask.pipeline import ChatWish, Done
 
     who = await find.member(carrel, tenant)
     bot, sources = await _scope(carrel, who, names)
     allowed = await carrel.asking.allow(who, ChatWish(question, bot=bot, sources=sources))
-    events = [event async for event in carrel.asking.chat(allowed)]
-    last = events[-1]
-    assert isinstance(last, Done)
-    return last.remembered
+    done: Done | None = None
+    async for event in carrel.asking.chat(allowed):
+        match event:
+            case Delta(text):
+                hear(text)
+            case Done():
+                done = event
+    assert done is not None
+    return done.remembered
+
+
+def _unheard(_text: str) -> None:
+    """One JSON value and nothing more."""
 
 
 async def _scope(

@@ -26,16 +26,22 @@ def create(
     tenant: Tenant,
     source: Annotated[list[str], typer.Option("--source", "-s", help="A source, by name or id. May be repeated.")],
     instructions: Annotated[str, typer.Option(help="How it should answer.")] = "",
+    model: Annotated[str | None, typer.Option(help="Which model writes; none is the deployment's.")] = None,
+    credential: Annotated[
+        str | None, typer.Option(help="The provider credential that pays for it, by name or id.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a bot. A name that is taken is refused: exit 1, `bot_exists`."""
+    """Make a bot. A name that is taken is refused: exit 1, `bot_exists`; so is a model that cannot be called."""
 
     async def made(office: "Office") -> Bot:
         from carrel.library.bots import NewBot
 
         who = await find.member(office, tenant)
         given = await find.sources(office, who, source) or frozenset()
-        return await office.bots.create(who, NewBot(name, given, instructions=instructions))
+        pays = await find.credential(office, who, credential) if credential else None
+        wish = NewBot(name, given, instructions=instructions, model=model, credential=pays.id if pays else None)
+        return await office.bots.create(who, wish)
 
     bot = in_office(made)
     say(shapes.bot(bot), f"Made the bot {bot.name}: id {bot.id}.", as_json=as_json)

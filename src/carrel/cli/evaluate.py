@@ -1,7 +1,8 @@
-"""`carrel eval`: how well questions whose answers are known find them."""
+"""`carrel eval`: how well questions whose answers are known find them, and what is answered."""
 
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -11,10 +12,12 @@ import typer
 from carrel.cli.options import Json
 from carrel.cli.rooms import in_application
 from carrel.cli.terminal import REFUSED, note, out, say_json
-from carrel.domain.errors import Conflict
+from carrel.domain.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
+    from carrel.cli.hired import HiredWorker
     from carrel.cli.set_tenants import Filled
+    from carrel.evaluate.facts import FactFindings
     from carrel.evaluate.pipeline import Findings
     from carrel.evaluate.sets import LabelledSet
     from carrel.wiring import Application
@@ -37,9 +40,13 @@ class Evaluated:
 @app.command("eval", epilog=_EXAMPLE)
 def evaluate(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="SET_DIR...", help="Folders with corpus.jsonl, queries.jsonl and qrels.tsv.")
-    ],
+        list[Path] | None,
+        typer.Argument(metavar="[SET_DIR]...", help="Folders with corpus.jsonl, queries.jsonl and qrels.tsv."),
+    ] = None,
     *,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="The demo's organisations: answers, refusals, follow-ups.")
+    ] = False,
     foreign: Annotated[
         list[Path] | None,
         typer.Option("--foreign", "-f", help="A set whose questions these documents cannot answer. May be repeated."),
@@ -52,24 +59,35 @@ def evaluate(
 
     Each set becomes a tenant of its own, `eval-NAME`, by uploads and a worker. Rankings are judged by document, for
     hybrid, dense and lexical search. Refusal is judged where questions without an answer are known: by "answerable"
-    in the set, or by --foreign. A folder of Markdown files is a set too: each file is asked for by its first heading.
+    in the set, or by --foreign. Groundedness is judged on answers in which a number or a name was swapped. With --demo
+    the demo's questions are put too: what was found, answered, refused and said, and how follow-up questions fared.
+    A folder of Markdown files is a set too: each file is asked for by its first heading.
     Exit 1 if a document of a set could not be read.
     """
     from carrel.evaluate.metrics import demand_metrics
-    from carrel.evaluate.report import markdown
 
+    if not folders and not demo:
+        raise Invalid("Name a set's folder, or --demo.", code="set_missing")
     demand_metrics()
-    sets, others = _loaded(folders, limit), _loaded(foreign or [], limit)
-    done = in_application(lambda carrel: _evaluated(carrel, sets, others, keep=keep))
-    if as_json:
-        say_json({"sets": [shape_of(one) for one in done]})
-    else:
-        out().print(markdown([one.findings for one in done]), soft_wrap=True)
+    sets, others = _loaded(folders or [], limit), _loaded(foreign or [], limit)
+    done, facts = in_application(lambda carrel: _evaluated(carrel, sets, others, keep=keep, demo=demo))
+    _tell(done, facts, as_json=as_json)
     bad = [one.filled for one in done if one.filled.bad]
     for place in bad:
         _complain(place)
     if bad:
         raise typer.Exit(REFUSED)
+
+
+def _tell(done: Sequence[Evaluated], facts: "FactFindings | None", *, as_json: bool) -> None:
+    from carrel.evaluate.report import facts_markdown, facts_shape, markdown
+
+    if as_json:
+        said = {"sets": [shape_of(one) for one in done]}
+        say_json({**said, "demo": facts_shape(facts)} if facts else said)
+        return
+    told = [markdown([one.findings for one in done])] if done else []
+    out().print("\n\n".join([*told, facts_markdown(facts)] if facts else told), soft_wrap=True, markup=False)
 
 
 def _loaded(folders: Sequence[Path], limit: int | None) -> "list[LabelledSet]":
@@ -83,8 +101,8 @@ def _loaded(folders: Sequence[Path], limit: int | None) -> "list[LabelledSet]":
 
 
 async def _evaluated(
-    carrel: "Application", sets: "Sequence[LabelledSet]", foreign: "Sequence[LabelledSet]", *, keep: bool
-) -> list[Evaluated]:
+    carrel: "Application", sets: "Sequence[LabelledSet]", foreign: "Sequence[LabelledSet]", *, keep: bool, demo: bool
+) -> "tuple[list[Evaluated], FactFindings | None]":
     """One after the other, each in a tenant of its own. Raises what uploading and asking raise."""
     from carrel.cli.hired import hired
     from carrel.cli.set_tenants import filled
@@ -94,7 +112,26 @@ async def _evaluated(
         for labelled in sets:
             async with filled(carrel, labelled, worker=worker, keep=keep) as place:
                 done.append(await measured(carrel, place, labelled, foreign))
-    return done
+        facts = await demonstrated(carrel, worker=worker, keep=keep) if demo else None
+    return done, facts
+
+
+async def demonstrated(carrel: "Application", *, worker: "HiredWorker", keep: bool) -> "FactFindings":
+    """The demo's organisations, each in a tenant of its own. Raises what uploading and asking raise."""
+    from carrel.cli.progress import counting
+    from carrel.cli.set_tenants import filled
+    from carrel.cli.tour.corpus import labelled
+    from carrel.evaluate.facts import FactEvaluation, facts_put
+    from carrel.evaluate.pipeline import Reader
+
+    organisations = labelled()
+    async with AsyncExitStack() as stay:
+        places = []
+        for one in organisations:
+            place = await stay.enter_async_context(filled(carrel, one.shelf, worker=worker, keep=keep))
+            places.append((one, Reader(place.principal, place.documents)))
+        with counting(facts_put(organisations), "Asking the demo") as tell:
+            return await FactEvaluation(carrel.asking, carrel.chats, tell=tell).run(places)
 
 
 async def measured(

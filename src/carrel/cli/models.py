@@ -32,14 +32,17 @@ def list_(as_json: Json = False) -> None:
     """The models that this installation knows, and whether they are ready."""
     from carrel import wiring
 
-    found = wiring.model(settings_in_force())
-    state = "ready" if found.built else "built at the first start" if found.weights else "weights are missing"
+    embedder = wiring.embedder_at_hand(settings_in_force())
+    answering = wiring.models_at_hand(settings_in_force())
     item = {
-        "name": found.name,
+        "name": embedder.name,
         "use": "embedder",
-        "built": found.built,
-        "weights": str(found.weights) if found.weights else None,
+        "built": embedder.ready,
+        "weights": str(embedder.weights) if embedder.weights else None,
     }
-    rows = [(found.name, "embedder", state, found.weights), ("extractive", "answers", "ready, needs no weights", None)]
-    answerer = {"name": "extractive", "use": "answers", "built": True, "weights": None}
-    say({"items": [item, answerer]}, table(("model", "use", "state", "weights"), rows), as_json=as_json)
+    rows = [
+        (embedder.name, "embedder", embedder.state, embedder.weights),
+        *((name, "answers", state, None) for name, state in answering),
+    ]
+    answerers = [{"name": name, "use": "answers", "built": True, "weights": None} for name, _ in answering]
+    say({"items": [item, *answerers]}, table(("model", "use", "state", "weights"), rows), as_json=as_json)

@@ -27,13 +27,16 @@ def readable_hits(found: "Found | FoundAcross") -> RenderableType:
     return Group(*parts, Text(f"{len(found.hits)} passages in {found.took_ms:.0f} ms", style="dim"))
 
 
-def readable_answer(answer: Answer) -> RenderableType:
-    """The answer and what it cites; or the refusal and how to ask better."""
-    parts: list[RenderableType] = [Text(plain(answer.text)), Text()]
-    if answer.status is AnswerStatus.REFUSED:
-        return Group(Text(plain(answer.text), style="bold"), Text(), *_guidance(answer.guidance))
-    parts.extend(_citation(citation) for citation in answer.citations)
-    return Group(*parts, *_guidance(answer.guidance))
+def beside_the_text(answer: Answer) -> RenderableType:
+    """What follows an answer whose text was shown already: what it cites, what to doubt, how to ask better."""
+    parts: list[RenderableType] = [Text(), Text()]
+    if answer.status is not AnswerStatus.REFUSED:
+        parts.extend(_citation(citation) for citation in answer.citations)
+    if answer.problem is not None:
+        parts.append(Text(f"{plain(answer.problem.detail)} ({answer.problem.code})", style="bold"))
+    if answer.unsupported:
+        parts.append(Text("Not borne out by these documents:", style="bold"))
+    return Group(*parts, *_guidance(answer.unsupported), *_guidance(answer.guidance))
 
 
 def place_of(passage: Passage) -> Text:

@@ -1,6 +1,7 @@
 """`carrel usage` and `carrel quotas`: what a tenant used, where it stands, and how much it may have."""
 
 from datetime import date, datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from carrel.cli.options import Json, Tenant
 from carrel.cli.rooms import in_office
 from carrel.cli.terminal import say, table
 from carrel.domain.access import console
-from carrel.domain.quotas import UNLIMITED, Level, Quota, Quotas, Resource
+from carrel.domain.quotas import UNLIMITED, Level, Quota, Quotas, Resource, UsageLine
 
 if TYPE_CHECKING:
     from carrel.tenancy.quotas import UsageReport
@@ -22,45 +23,42 @@ app = typer.Typer(help="How much an organisation may keep and ask.", no_args_is_
 _DAY = "%Y-%m-%d"
 _NO_LIMIT = "none"
 
+
+class Grouping(StrEnum):
+    DAY = "day"
+    BOT = "bot"
+    MEMBER = "member"
+    MODEL = "model"
+
+
 Amount = Annotated[str | None, typer.Option(metavar="NUMBER|none", show_default=False)]
 
 
 @usage_app.command(epilog="Example: carrel usage --tenant forgecraft --from 2026-01-01 --to 2026-01-31")
-def usage(
+def usage(  # noqa: PLR0917 - typer calls it by name
     tenant: Tenant,
     first: Annotated[
         datetime | None, typer.Option("--from", formats=[_DAY], help="The first day; else the first of the month.")
     ] = None,
     last: Annotated[datetime | None, typer.Option("--to", formats=[_DAY], help="The last day; else today.")] = None,
+    by: Annotated[
+        list[Grouping] | None, typer.Option("--by", help="What a line is for; may be repeated. Else day and bot.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """What an organisation used, by day and bot, and where each of its quotas stands now. Days are those of UTC."""
-    report = in_office(lambda office: _used(office, tenant, _day(first), _day(last)))
-    lines = [
-        (one.day, one.kind, one.bot, one.events, one.bytes, one.input_tokens + one.output_tokens)
-        for one in report.lines
-    ]
+    """What an organisation used, by day and bot, and where each of its quotas stands now. Days are those of UTC.
+
+    Costs are in the unit of CARREL_PRICES; where no price is known there is none.
+    """
+    grouped = by or [Grouping.DAY, Grouping.BOT]
+    report = in_office(lambda office: _used(office, tenant, (_day(first), _day(last)), grouped))
     shape = {
         "from": report.first,
         "to": report.last,
-        "items": [
-            {
-                "kind": one.kind,
-                "day": one.day,
-                "bot_id": one.bot,
-                "events": one.events,
-                "bytes": one.bytes,
-                "input_tokens": one.input_tokens,
-                "output_tokens": one.output_tokens,
-            }
-            for one in report.lines
-        ],
+        "items": [_item(line) for line in report.lines],
         "quotas": [_level(level) for level in report.levels],
     }
-    from rich.console import Group
-
-    readable = Group(table(("day", "kind", "bot", "how many", "bytes", "tokens"), lines), _levels(report.levels))
-    say(shape, readable, as_json=as_json)
+    say(shape, _readable(report, [one for one in Grouping if one in grouped]), as_json=as_json)
 
 
 @app.command("set", epilog="Example: carrel quotas set --tenant forgecraft --documents 1000 --questions 5000")
@@ -97,10 +95,13 @@ def show(tenant: Tenant, as_json: Json = False) -> None:
     _say(in_office(lambda office: _own(office, tenant)), as_json=as_json)
 
 
-async def _used(office: "Office", name: str, first: date | None, last: date | None) -> "UsageReport":
-    from carrel.tenancy.quotas import Period
+async def _used(
+    office: "Office", name: str, days: tuple[date | None, date | None], grouped: list[Grouping]
+) -> "UsageReport":
+    from carrel.tenancy.quotas import By, Period
 
-    return await office.allowances.usage(await find.member(office, name), Period(first, last))
+    by = By(**{grouping.value: grouping in grouped for grouping in Grouping})
+    return await office.allowances.usage(await find.member(office, name), Period(*days, by))
 
 
 async def _own(office: "Office", name: str) -> Quotas:
@@ -136,6 +137,40 @@ def _say(quotas: Quotas, *, as_json: bool) -> None:
     shape = {"quotas": {name.value: {"soft": quota.soft, "hard": quota.hard} for name, quota in quotas.items()}}
     rows = [(name.value, quota.soft, quota.hard) for name, quota in quotas.items()]
     say(shape, table(("quota", "warns from", "ends at"), rows), as_json=as_json)
+
+
+def _item(line: UsageLine) -> dict[str, object]:
+    return {
+        "kind": line.kind,
+        "day": line.day,
+        "bot_id": line.bot,
+        "events": line.events,
+        "bytes": line.bytes,
+        "input_tokens": line.input_tokens,
+        "output_tokens": line.output_tokens,
+        "member_id": line.member,
+        "model": line.model,
+        "cost": None if line.cost is None else float(line.cost),
+        "unpriced": line.unpriced,
+    }
+
+
+def _readable(report: "UsageReport", grouped: list[Grouping]) -> Any:
+    from rich.console import Group
+
+    rows = [
+        (
+            *(getattr(line, grouping.value) for grouping in grouped),
+            line.kind,
+            line.events,
+            line.bytes,
+            line.input_tokens + line.output_tokens,
+            line.cost,
+        )
+        for line in report.lines
+    ]
+    columns = (*(grouping.value for grouping in grouped), "kind", "how many", "bytes", "tokens", "cost")
+    return Group(table(columns, rows), _levels(report.levels))
 
 
 def _levels(levels: tuple[Level, ...]) -> Any:

@@ -199,6 +199,10 @@ def answer(remembered: Remembered) -> Shape:
             "output_tokens": given.usage.output_tokens,
             "model": given.usage.model,
         },
+        "problem": given.problem and {"code": given.problem.code, "detail": given.problem.detail},
+        "asked": given.asked,
+        "grounding": given.grounding,
+        "unsupported": list(given.unsupported),
     }
 
 

@@ -47,6 +47,12 @@ def say(value: object, readable: "RenderableType", *, as_json: bool) -> None:
         out().print(readable, soft_wrap=isinstance(readable, str))  # a key that is broken over two lines is dead
 
 
+def say_piece(text: str) -> None:
+    """A piece of a text that is being written, for people."""
+    sys.stdout.write(plain(text))
+    sys.stdout.flush()
+
+
 def say_json(value: object) -> None:
     text = json.dumps(value, ensure_ascii=False, indent=2, default=_plain_value)
     sys.stdout.write(text.encode("utf-8", "replace").decode() + "\n")  # a file name need not be UTF-8; JSON must be

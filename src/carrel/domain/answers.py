@@ -1,12 +1,10 @@
 """Questions, passages, evidence and answers."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from carrel.domain.ids import BotId, ChatId, ChunkId, DocumentId, MessageId, SourceId, TenantId, VersionId
-from carrel.domain.library import AttributeValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +17,6 @@ class Wish:
 
 Versions = frozenset[VersionId] | None
 """The versions that a search is limited to; None is no limit."""
-
-Filters = Mapping[str, tuple[AttributeValue, ...]]
 
 
 class Hit(NamedTuple):
@@ -85,8 +81,8 @@ class ModelProblem:
 class Answer:
     """`asked` is the question as it was searched: rewritten to stand alone where it rested on what was said before.
 
-    `unsupported` are sentences of the text that the evidence does not bear out; `grounding` (0 to 1) is how far it bears
-    out the whole, None where nothing was written.
+    `unsupported` are sentences of the text that the evidence does not bear out; `grounding` (0 to 1) is how far it
+    bears out the whole, None where nothing was written.
     """
 
     status: AnswerStatus

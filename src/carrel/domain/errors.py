@@ -10,7 +10,8 @@ Refusal
 ├── Conflict       the state does not allow it                          409
 ├── Throttled      too many, too fast                                   429
 ├── Unavailable    something we need does not answer; try again         503
-│   └── ModelFailed  a language model did not write; mostly an answer is degraded instead
+│   ├── ModelFailed  a language model did not write; mostly an answer is degraded instead
+│   └── EmbedderFailed  a provider's embedder gave no vectors
 └── Unreadable     a document cannot be turned into text                (a failed document)
 """
 
@@ -98,6 +99,20 @@ class ModelFailed(Unavailable):
     def __init__(self, detail: str, *, code: str | None = None, wait: float | None = None) -> None:
         super().__init__(detail, code=code)
         self.wait = wait
+
+
+class EmbedderFailed(Unavailable):
+    """A provider's embedder, or the way to it. `final`: somebody must change something first; else waiting helps.
+
+    `wait` is in how many seconds another try makes sense, if anybody said.
+    """
+
+    default_code = "embedder_failed"
+
+    def __init__(self, detail: str, *, code: str | None = None, wait: float | None = None, final: bool = False) -> None:
+        super().__init__(detail, code=code)
+        self.wait = wait
+        self.retryable = not final
 
 
 class Unreadable(Refusal):

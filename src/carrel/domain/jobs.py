@@ -40,11 +40,11 @@ class Claim:
 
 
 MOST_ATTEMPTS = 5
-_LONGEST_DELAY = 300.0
+LONGEST_DELAY = 300.0
 _DOUBLINGS = 9  # more give the longest delay anyway, and a purge is tried for ever
 
 
 def delay_before(attempt: int) -> float:
     """Seconds to wait before the next try: 2, 4, 8 … up to 300, with full jitter on the upper half."""
-    ceiling = min(2.0 ** min(attempt, _DOUBLINGS), _LONGEST_DELAY)
+    ceiling = min(2.0 ** min(attempt, _DOUBLINGS), LONGEST_DELAY)
     return ceiling * (0.5 + random.random() / 2)  # noqa: S311 - jitter, not a secret

@@ -1,11 +1,21 @@
 """What a tenant keeps: sources, bots and documents."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from carrel.domain.ids import BotId, CredentialId, DocumentId, GenerationId, SourceId, TenantId, UserId, VersionId
+from carrel.domain.ids import (
+    BotId,
+    CredentialId,
+    DocumentId,
+    FileId,
+    GenerationId,
+    SourceId,
+    TenantId,
+    UserId,
+    VersionId,
+)
 
 AttributeValue = str | int | float | bool
 Attributes = Mapping[str, AttributeValue]
@@ -99,6 +109,7 @@ class Source:
     owner: UserId | None
     documents: Mapping[DocumentStatus, int]
     created_at: datetime
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +153,7 @@ class Document:
     same_as: DocumentId | None
     created_at: datetime
     updated_at: datetime
+    file: FileId | None = None  # that it was made of, by being attached
 
 
 @dataclass(frozen=True, slots=True)

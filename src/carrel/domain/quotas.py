@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
-from carrel.domain.ids import BotId
+from carrel.domain.ids import BotId, UserId
 
 
 class Resource(StrEnum):
@@ -83,7 +84,11 @@ class UsageKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UsageLine:
-    """What was used on a day, or in all the days asked for; by a bot, by none, or by whichever."""
+    """What was used on a day, or in all the days asked for; by a bot, a member or a model, by none, or by whichever.
+
+    `cost` is in the unit of the price table: None where no price was known for anything in the line. `unpriced` is for
+    how many questions none was known; the cost leaves them out.
+    """
 
     kind: UsageKind
     day: date | None
@@ -92,3 +97,7 @@ class UsageLine:
     bytes: int
     input_tokens: int
     output_tokens: int
+    member: UserId | None = None
+    model: str | None = None
+    cost: Decimal | None = None
+    unpriced: int = 0

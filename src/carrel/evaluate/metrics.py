@@ -36,6 +36,22 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Halved:
+    """A threshold learned on one half of the questions, and what it does to the other; shares are 0 to 1.
+
+    Answered rightly counts as much as refused rightly, however many there are of each.
+    """
+
+    threshold: float
+    answered_rightly: float
+    refused_rightly: float
+
+    @property
+    def right(self) -> float:
+        return (self.answered_rightly + self.refused_rightly) / 2
+
+
+@dataclass(frozen=True, slots=True)
 class Refusals:
     """Decisions on questions that can be answered from the documents, and on questions that cannot.
 
@@ -73,9 +89,37 @@ class Refusals:
         confidences = sorted(self._confidences(self.answerable))
         return confidences[math.floor(MOST_FALSE_REFUSALS * len(confidences))]
 
+    @property
+    def halved(self) -> Halved:
+        """With a threshold learned on every other question instead of the product's."""
+        both = [(one, can) for some, can in ((self.answerable, True), (self.unanswerable, False)) for one in some]
+        return halved([(one.confidence, can, bool(place % 2)) for place, (one, can) in enumerate(both)])
+
     @staticmethod
     def _confidences(decisions: Sequence[Decision]) -> list[float]:
         return [decision.confidence for decision in decisions]
+
+
+def halved(questions: Sequence[tuple[float, bool, bool]]) -> Halved:
+    """From the confidence of each, whether it can be answered, and whether it is of the half to report on."""
+    learned = [(confidence, can) for confidence, can, reports in questions if not reports]
+    reported = [(confidence, can) for confidence, can, reports in questions if reports]
+    candidates = sorted({confidence for confidence, _ in learned})
+    best = max(candidates, key=lambda threshold: sum(_rightly(learned, threshold)), default=0.0)
+    below = max((confidence for confidence in candidates if confidence < best), default=best)
+    threshold = (best + below) / 2
+    return Halved(threshold, *_rightly(reported, threshold))
+
+
+def _rightly(questions: Sequence[tuple[float, bool]], threshold: float) -> tuple[float, float]:
+    """The shares of the answerable that are answered, and of the others that are refused; 1 where there is none."""
+    answerable = [confidence >= threshold for confidence, can in questions if can]
+    others = [confidence < threshold for confidence, can in questions if not can]
+    return _mean(answerable), _mean(others)
+
+
+def _mean(values: Sequence[bool]) -> float:
+    return sum(values) / len(values) if values else 1.0
 
 
 def demand_metrics() -> None:

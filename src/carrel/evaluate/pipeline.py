@@ -9,7 +9,9 @@ from typing import Final
 from carrel.ask.pipeline import Asking, ChatWish, Evidence, SearchWish
 from carrel.ask.retrieve import BOTH, Leg
 from carrel.domain.access import Principal
+from carrel.domain.answers import Passage
 from carrel.domain.ids import DocumentId
+from carrel.evaluate.groundedness import Groundedness, weigh
 from carrel.evaluate.metrics import Decision, Ranking, Refusals, ranking
 from carrel.evaluate.sets import LabelledSet, SetQuery
 from carrel.evaluate.turns import in_turns
@@ -20,6 +22,7 @@ WAYS: Final = MappingProxyType(
 )
 _PASSAGES: Final = 50  # as many as an ordinary search looks through; several may be of one document
 _DOCUMENTS: Final = 10
+_EVIDENCE: Final = 6
 
 Tell = Callable[[], None]
 
@@ -34,7 +37,9 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found out about one set. `rankings` is empty, or has one for each of `WAYS`."""
+    """What was found out about one set. `rankings` is empty, or has one for each of `WAYS`; `grounding` is None where
+    nothing in the evidence can be swapped.
+    """
 
     name: str
     documents: int
@@ -42,6 +47,7 @@ class Findings:
     ranked: int
     rankings: Mapping[str, Ranking]
     refusals: tuple[Refusals, ...]
+    grounding: Groundedness | None = None
 
 
 class Evaluation:
@@ -61,7 +67,14 @@ class Evaluation:
             ranked=len(labelled.ranked),
             rankings=rankings,
             refusals=await self._refusals(reader, labelled, foreign),
+            grounding=weigh(await self._evidence(reader, labelled), analyzer=self._asking.analyzer),
         )
+
+    async def _evidence(self, reader: Reader, labelled: LabelledSet) -> list[tuple[Passage, ...]]:
+        async def find(query: SetQuery) -> tuple[Passage, ...]:
+            return (await self._asking.search(reader.principal, SearchWish(query.text, limit=_EVIDENCE))).hits
+
+        return await in_turns(labelled.ranked, find, tell=self._tell)
 
     async def _ranking(self, reader: Reader, labelled: LabelledSet, legs: frozenset[Leg]) -> Ranking:
         async def find(query: SetQuery) -> list[str]:
@@ -107,4 +120,4 @@ def questions_put(labelled: LabelledSet, foreign: Sequence[LabelledSet]) -> int:
     """How many questions a run will put."""
     own = sum(query.answerable is False for query in labelled.queries)
     without = own + sum(len(other.queries) for other in foreign)
-    return len(WAYS) * len(labelled.ranked) + (len(labelled.ranked) + without if without else 0)
+    return (len(WAYS) + 1) * len(labelled.ranked) + (len(labelled.ranked) + without if without else 0)

@@ -8,9 +8,9 @@ from dataclasses import replace
 import structlog
 
 from carrel.domain.access import for_machine
-from carrel.domain.errors import Refusal
+from carrel.domain.errors import EmbedderFailed, Refusal
 from carrel.domain.ids import TenantId
-from carrel.domain.jobs import FOR_ACTIVE_TENANTS, MOST_ATTEMPTS, Claim, JobKind, delay_before
+from carrel.domain.jobs import FOR_ACTIVE_TENANTS, LONGEST_DELAY, MOST_ATTEMPTS, Claim, JobKind, delay_before
 from carrel.domain.library import Failure, Stage
 from carrel.ingest.pipeline import Work
 from carrel.store import jobs, versions
@@ -93,11 +93,15 @@ class Desk:
                 await versions.enter_stage(tx, work.claim, Stage.PARSE)
 
     async def settle(self, work: Work, refusal: Refusal) -> None:
-        """Again later if the refusal says so, else a dead letter. Raises LeaseLost, Unavailable."""
+        """Again later if the refusal says so, else a dead letter. Raises LeaseLost, Unavailable.
+
+        A document waits as long as its embedder's provider is away: the last attempt is not used up by that.
+        """
         if isinstance(refusal, TenantWaits):
             await self._put_back(work)
             return
-        again = work.claim.kind is not JobKind.INGEST or (refusal.retryable and work.claim.attempts < MOST_ATTEMPTS)
+        left = work.claim.attempts < MOST_ATTEMPTS or isinstance(refusal, EmbedderFailed)
+        again = work.claim.kind is not JobKind.INGEST or (refusal.retryable and left)
         await (self._postpone if again else self._bury)(work, refusal)
         log.warning(
             "job.failed",
@@ -123,6 +127,8 @@ class Desk:
             if work.claim.kind is JobKind.INGEST:
                 await versions.wait_again(tx, work.claim, _failure(work, refusal))
             await jobs.postpone(tx, work.claim, delay=delay_before(work.claim.attempts))
+            if isinstance(refusal, EmbedderFailed) and work.claim.attempts >= MOST_ATTEMPTS:
+                await jobs.give_another(tx, work.claim, delay=max(LONGEST_DELAY, refusal.wait or 0))
 
     async def _bury(self, work: Work, refusal: Refusal) -> None:
         async with self._database.transaction(work.grant) as tx:

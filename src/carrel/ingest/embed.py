@@ -6,7 +6,7 @@ from typing import Final
 from carrel.domain.text import Chunk
 from carrel.ports.embedder import Embedder, Vector
 
-_BATCH: Final = 64
+_BATCH: Final = 512  # texts; an embedder divides them as it likes
 _LONGEST_CONTEXT: Final = 32
 
 

@@ -1,24 +1,30 @@
 """Documents as a library shows them: listed, looked at, described, handed out."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from carrel.domain.access import Principal, enter
 from carrel.domain.audit import Act
-from carrel.domain.errors import Invalid
-from carrel.domain.ids import DocumentId
+from carrel.domain.errors import Conflict, Invalid, TooLarge
+from carrel.domain.ids import DocumentId, SourceId
 from carrel.domain.library import AttributeValue, Document
 from carrel.domain.rights import Permission
+from carrel.domain.text import Chunk
 from carrel.ports.blobs import Blobs
-from carrel.store import audit, documents
-from carrel.store.documents import Shelf
+from carrel.store import audit, chunks, documents, generations, sources
+from carrel.store.documents import Shelf, Strip
 from carrel.store.pages import Page
+from carrel.store.steps import Step, Walked
 from carrel.store.transaction import Database
 
-__all__ = ["Documents", "Download", "Shelf"]
+__all__ = ["Documents", "Download", "Reading", "Shelf", "Strip"]
 
 _MOST_ATTRIBUTES = 64
 _LONGEST = 512
+_WRITTEN = frozenset({"text/plain", "text/markdown"})
+_MOST_READ = 2 * 1024 * 1024
+_MOST_CHUNKS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,14 @@ class Download:
     media_type: str
     size: int
     content: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a document says, from its beginning to its end."""
+
+    media_type: str
+    text: str
 
 
 class Documents:
@@ -48,6 +62,36 @@ class Documents:
         async with self._database.transaction(enter(principal, Permission.METADATA)) as tx:
             return await documents.listed(tx, shelf, limit=limit, cursor=cursor)
 
+    async def walk(self, principal: Principal, strip: Strip, step: Step) -> Walked[Document]:
+        """One source's documents. Raises Denied, NotFound for a source that is not there, Invalid `invalid_cursor`."""
+        async with self._database.transaction(enter(principal, Permission.METADATA)) as tx:
+            await sources.find(tx, strip.source)
+            return await documents.walk(tx, strip, step)
+
+    async def in_source(self, principal: Principal, source: SourceId, identifier: UUID) -> Document:
+        """By its own id or by that of the file that it was made of. Raises Denied, NotFound."""
+        async with self._database.transaction(enter(principal, Permission.METADATA)) as tx:
+            await sources.find(tx, source)
+            return await documents.in_source(tx, source, identifier)
+
+    async def many(self, principal: Principal, ids: Collection[DocumentId]) -> dict[DocumentId, Document]:
+        """Those of them that are there, for whoever found them by a search. Raises Denied."""
+        async with self._database.transaction(enter(principal, Permission.SEARCH)) as tx:
+            return await documents.many(tx, ids)
+
+    async def texts(self, principal: Principal, source: SourceId, identifier: UUID) -> tuple[Document, list[str]]:
+        """A document, and its chunks' texts in order, which overlap; none where no version is live.
+
+        Raises Denied (it is content), NotFound.
+        """
+        async with self._database.transaction(enter(principal, Permission.SEARCH)) as tx:
+            await sources.find(tx, source)
+            document = await documents.in_source(tx, source, identifier)
+            generation = await generations.live(tx)
+            if document.live_version is None or generation is None:
+                return document, []
+            return document, [one.chunk.text for one in await chunks.stored(tx, document.live_version, generation.id)]
+
     async def describe(
         self, principal: Principal, document: DocumentId, attributes: Mapping[str, AttributeValue]
     ) -> Document:
@@ -63,6 +107,46 @@ class Documents:
         async with self._database.transaction(enter(principal, Permission.SEARCH)) as tx:
             kept = await documents.content(tx, document)
         return Download(kept.key, kept.media_type, kept.size, self._blobs.read(kept.blob_key))
+
+    async def read(self, principal: Principal, document: DocumentId) -> Reading:
+        """A text as it was written; of anything else what was read out of it.
+
+        Raises Denied (it is content), NotFound, Conflict `no_text` as long as no version is live, TooLarge.
+        """
+        async with self._database.transaction(enter(principal, Permission.SEARCH)) as tx:
+            found, kept = await documents.get(tx, document), await documents.content(tx, document)
+            generation = await generations.live(tx)
+            if found.live_version is None or generation is None:
+                raise Conflict("No text of this document can be read yet.", code="no_text")
+            if kept.size > _MOST_READ and (kept.media_type in _WRITTEN or found.chunks > _MOST_CHUNKS):
+                raise _too_long()
+            stored = await chunks.stored(tx, found.live_version, generation.id)
+        if kept.media_type in _WRITTEN and (written := await self._written(kept.blob_key)) is not None:
+            return Reading(kept.media_type, written)
+        return Reading("text/plain", _joined([one.chunk for one in stored]))
+
+    async def _written(self, blob_key: str) -> str | None:
+        """None for what is not in UTF-8."""
+        pieces = [piece async for piece in self._blobs.read(blob_key)]
+        try:
+            return b"".join(pieces).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return None
+
+
+def _joined(parts: Sequence[Chunk]) -> str:
+    """Once, where they overlap. Raises TooLarge."""
+    text, end = [], 0
+    for part in parts:
+        text.append(("\n\n" if part.start > end > 0 else "") + part.text[max(0, end - part.start) :])
+        end = max(end, part.end)
+    if sum(map(len, text)) > _MOST_READ:
+        raise _too_long()
+    return "".join(text)
+
+
+def _too_long() -> TooLarge:
+    return TooLarge(f"At most {_MOST_READ:,} characters are read in one piece: search, or download the document.")
 
 
 def _judge(attributes: Mapping[str, AttributeValue]) -> None:

@@ -1,5 +1,7 @@
 """Sources: made, listed, changed. Deleting one is forgetting, and belongs to ingestion."""
 
+from collections.abc import Collection, Mapping
+
 from carrel.domain.access import Principal, enter, enter_unlimited
 from carrel.domain.answers import Wish
 from carrel.domain.audit import Act
@@ -11,9 +13,10 @@ from carrel.store import audit, idempotency, sources
 from carrel.store.idempotency import Memo, Replayed, StoredAnswer
 from carrel.store.pages import Page
 from carrel.store.sources import NewSource
+from carrel.store.steps import Step, Walked
 from carrel.store.transaction import Database, Transaction
 
-__all__ = ["Memo", "NewSource", "Page", "Replayed", "Sources", "StoredAnswer"]
+__all__ = ["Memo", "NewSource", "Page", "Replayed", "Sources", "Step", "StoredAnswer", "Walked"]
 
 _SIZES = range(32, 2049)
 
@@ -48,12 +51,28 @@ class Sources:
                 await sources.readable(tx, Wish(bot=bot))
             return await sources.listed(tx, bot=bot, limit=limit, cursor=cursor)
 
+    async def walk(self, principal: Principal, step: Step) -> Walked[Source]:
+        """Raises Denied."""
+        async with self._database.transaction(enter(principal, Permission.METADATA)) as tx:
+            return await sources.walk(tx, step)
+
+    async def sizes(self, principal: Principal, found: Collection[SourceId]) -> dict[SourceId, int]:
+        """The bytes of the documents of each; a source without any is not named. Raises Denied."""
+        async with self._database.transaction(enter(principal, Permission.METADATA)) as tx:
+            return await sources.sizes(tx, found)
+
     async def change(
-        self, principal: Principal, source: SourceId, *, name: str | None = None, duplicates: Duplicates | None = None
+        self,
+        principal: Principal,
+        source: SourceId,
+        *,
+        name: str | None = None,
+        duplicates: Duplicates | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Source:
         """Raises Denied, NotFound, Conflict `source_exists`."""
         async with self._database.transaction(enter_unlimited(principal, Permission.CURATE)) as tx:
-            changed = await sources.change(tx, source, name=name, duplicates=duplicates)
+            changed = await sources.change(tx, source, name=name, duplicates=duplicates, metadata=metadata)
             await audit.record(tx, Act.SOURCE_CHANGED, source)
             return changed
 

@@ -46,7 +46,8 @@ class Patient:
     database: Callable[[], AbstractAsyncContextManager[str]]
     advice: str
     migrates_itself: bool
-    embedder: Callable[[], Remark]
+    embedder: Callable[[], Awaitable[Remark]]
+    model: Callable[[], Awaitable[Remark]]
     blobs: Path
     sandbox: Callable[[], Awaitable[Sequence[tuple[bool, str]]]]
 
@@ -56,6 +57,7 @@ async def examine(patient: Patient, *, patience: float) -> list[Remark]:
     parts = await asyncio.gather(
         _guarded("database", _database(patient), patience, advice=patient.advice),
         _guarded("embedder", _embedder(patient), patience),
+        _guarded("model", _model(patient), patience),
         _guarded("parsers", _sandbox(patient), patience),
     )
     return [*patient.settings, *_blobs(patient.blobs), *(remark for part in parts for remark in part)]
@@ -139,7 +141,11 @@ async def _failed(database: Database) -> Sequence[Remark]:
 
 
 async def _embedder(patient: Patient) -> Sequence[Remark]:
-    return [await asyncio.to_thread(patient.embedder)]
+    return [await patient.embedder()]
+
+
+async def _model(patient: Patient) -> Sequence[Remark]:
+    return [await patient.model()]
 
 
 async def _sandbox(patient: Patient) -> Sequence[Remark]:

@@ -36,7 +36,8 @@ class EmbedderProfile:
 class Embedder(Protocol):
     """Tokenize once: the same ids serve chunking and embedding. Vectors have length 1, so cosine is the inner product.
 
-    The same tokens give the same vector, whatever else is in the batch. Raises Unavailable.
+    The same tokens give the same vector, whatever else is in the batch. Ids are all that an embedder needs: where the
+    model's tokenizer lies elsewhere they hold the text itself. Raises Unavailable (EmbedderFailed for a provider's).
     """
 
     @property

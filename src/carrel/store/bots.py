@@ -51,7 +51,8 @@ _LIST = Statement(f"""
 """)
 _CHANGE = Statement("""
     update bots set name = coalesce(:name, name), instructions = coalesce(:instructions, instructions),
-                    retrieval = coalesce(:retrieval, retrieval), credential_id = coalesce(:credential, credential_id)
+                    retrieval = coalesce(:retrieval, retrieval), credential_id = coalesce(:credential, credential_id),
+                    model = case when :model::text is null then model else nullif(:model, '') end
     where tenant_id = :tenant and id = :id
 """)
 _DELETE = Statement("delete from bots where tenant_id = :tenant and id = :id")
@@ -69,11 +70,12 @@ class NewBot:
 
 @dataclass(frozen=True, slots=True)
 class BotChange:
-    """None leaves a field as it is."""
+    """None leaves a field as it is; a model without a name is the deployment's own again."""
 
     name: str | None = None
     sources: frozenset[SourceId] | None = None
     instructions: str | None = None
+    model: str | None = None
     retrieval: Mapping[str, AttributeValue] | None = None
     credential: CredentialId | None = None
 
@@ -132,6 +134,7 @@ async def change(tx: Transaction, bot: BotId, new: BotChange) -> Bot:
             name=new.name,
             instructions=new.instructions,
             retrieval=retrieval,
+            model=new.model,
             credential=new.credential,
         )
     except asyncpg.ForeignKeyViolationError as error:

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from carrel.domain.answers import Filters, Passage
+from carrel.domain.answers import Passage
+from carrel.domain.filters import Filters
 from carrel.domain.ids import ChunkId, DocumentId, GenerationId, SourceId, VersionId
-from carrel.domain.library import AttributeValue, Version
+from carrel.domain.library import Version
 from carrel.domain.text import Chunk
+from carrel.store.filters import filtered
 from carrel.store.transaction import Statement, Transaction
 
 _CLEAR = Statement("delete from chunks where tenant_id = :tenant and version_id = any (:versions)")
@@ -17,24 +19,19 @@ _ADD = Statement("""
     values (:tenant, :id, :version, :document, :source, :owner, :generation, :ordinal, :text,
             substring(sha256(convert_to(:text, 'UTF8')), 1, 16), :heading_path, :page, :start, :end)
 """)
-# Each filter is an attribute with the values that it may have; JSON knows true from 1.
-_FITTING = """
-    not exists (select from jsonb_each(:filters::jsonb) as wanted (name, choice)
-                where not coalesce(wanted.choice @> jsonb_build_array(d.attributes -> wanted.name), false))
-"""
-_LOAD = Statement(f"""
+_LOAD = """
     select c.id, c.document_id, c.source_id, c.ordinal, c.text, c.text_hash, c.heading_path, c.page, d.title, d.key,
            d.live_version_id = c.version_id and d.deleted_at is null and c.generation_id = :generation as live,
-           c.source_id = any (:sources) as allowed, {_FITTING} as fitting
+           c.source_id = any (:sources) as allowed, ({}) as fitting
     from chunks c
     join documents d on d.tenant_id = c.tenant_id and d.id = c.document_id
     where c.tenant_id = :tenant and c.id = any (:ids)
-""")
-_FITTING_VERSIONS = Statement(f"""
+"""
+_FITTING_VERSIONS = """
     select d.live_version_id from documents d
     where d.tenant_id = :tenant and d.source_id = any (:sources) and d.deleted_at is null
-      and d.live_version_id is not null and {_FITTING}
-""")
+      and d.live_version_id is not null and ({})
+"""
 _STORED = Statement("""
     select ordinal, text, heading_path, page, char_start, char_end, id from chunks
     where tenant_id = :tenant and version_id = :version and generation_id = :generation order by ordinal
@@ -67,12 +64,13 @@ class Wanted:
 
 
 async def load(tx: Transaction, wanted: Wanted) -> Loaded:
+    statement, values = filtered(_LOAD, wanted.filters)
     rows = await tx.rows(
-        _LOAD,
+        statement,
         ids=list(wanted.ids),
         sources=list(wanted.sources),
         generation=wanted.generation,
-        filters=_choices(wanted.filters),
+        wanted=values,
     )
     shown = {row["id"]: _passage(tx, row) for row in rows if row["live"] and row["allowed"] and row["fitting"]}
     known = frozenset(ChunkId(row["id"]) for row in rows)
@@ -81,12 +79,9 @@ async def load(tx: Transaction, wanted: Wanted) -> Loaded:
 
 async def fitting(tx: Transaction, sources: frozenset[SourceId], filters: Filters) -> frozenset[VersionId]:
     """The live versions of documents whose attributes fit: what a filtered search is limited to before it ranks."""
-    rows = await tx.rows(_FITTING_VERSIONS, sources=list(sources), filters=_choices(filters))
+    statement, values = filtered(_FITTING_VERSIONS, filters)
+    rows = await tx.rows(statement, sources=list(sources), wanted=values)
     return frozenset(VersionId(row["live_version_id"]) for row in rows)
-
-
-def _choices(filters: Filters) -> dict[str, list[AttributeValue]]:
-    return {name: list(values) for name, values in filters.items()}
 
 
 @dataclass(frozen=True, slots=True)

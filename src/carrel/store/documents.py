@@ -1,25 +1,28 @@
 """Documents as their readers see them: the newest version's state, the live version's text."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 from carrel.domain.answers import Wish
 from carrel.domain.errors import NotFound
-from carrel.domain.ids import BotId, DocumentId, SourceId, VersionId
+from carrel.domain.ids import BotId, DocumentId, FileId, SourceId, VersionId
 from carrel.domain.library import AttributeValue, Document, DocumentStatus, Failure, Stage
 from carrel.store import sources
 from carrel.store.pages import Page, Place, page, place_of
+from carrel.store.steps import Step, Walked, lost, walked
 from carrel.store.transaction import Statement, Transaction
 
 _LISTED: Final = "documents"
 _SELECT = """
     select d.id, d.source_id, d.key, d.title, d.newest_version_id, d.live_version_id, d.attributes, d.same_as,
            d.created_at, d.updated_at, v.state, v.stage, v.media_type, v.size, v.attempts, v.failure_code,
-           v.failure_detail, v.failure_retryable, coalesce(l.chunks, 0) as chunks
+           v.failure_detail, v.failure_retryable, coalesce(l.chunks, 0) as chunks, f.file_id
     from documents d
     join document_versions v on v.tenant_id = d.tenant_id and v.id = d.newest_version_id
     left join document_versions l on l.tenant_id = d.tenant_id and l.id = d.live_version_id
+    left join file_documents f on f.tenant_id = d.tenant_id and f.document_id = d.id
 """
 _GET = Statement(f"{_SELECT} where d.tenant_id = :tenant and d.id = :id and d.deleted_at is null")
 _LIST = Statement(f"""
@@ -30,6 +33,26 @@ _LIST = Statement(f"""
       and (:moment::timestamptz is null or (d.created_at, d.id) < (:moment, :id::uuid))
     order by d.created_at desc, d.id desc limit :most
 """)
+_IN_SOURCE = Statement(f"""
+    {_SELECT}
+    where d.tenant_id = :tenant and d.source_id = :source and d.deleted_at is null
+      and (d.id = :id or f.file_id = :id)
+""")
+_PLACE = Statement("""
+    select d.created_at, d.id from documents d
+    left join file_documents f on f.tenant_id = d.tenant_id and f.document_id = d.id
+    where d.tenant_id = :tenant and d.source_id = :source and (d.id = :id or f.file_id = :id)
+""")
+_WALK = f"""
+    {_SELECT}
+    where d.tenant_id = :tenant and d.source_id = :source and d.deleted_at is null
+      and (:states::text[] is null or v.state = any (:states)) and (:ids::uuid[] is null or d.id = any (:ids))
+      and (:moment::timestamptz is null or (d.created_at, d.id) {{beyond}} (:moment, :id::uuid))
+    order by d.created_at {{direction}}, d.id {{direction}} limit :most
+    """
+_WALK_DOWN = Statement(_WALK.replace("{beyond}", "<").replace("{direction}", "desc"))
+_WALK_UP = Statement(_WALK.replace("{beyond}", ">").replace("{direction}", "asc"))
+_MANY = Statement(f"{_SELECT} where d.tenant_id = :tenant and d.id = any (:ids) and d.deleted_at is null")
 _ATTRIBUTES = Statement("""
     update documents set attributes = :attributes, updated_at = now()
     where tenant_id = :tenant and id = :id and deleted_at is null
@@ -60,6 +83,15 @@ class Shelf:
     status: DocumentStatus | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """The documents of one source, perhaps only those in some states, or only some of them."""
+
+    source: SourceId
+    states: Collection[DocumentStatus] | None = None
+    only: Collection[DocumentId] | None = None
+
+
 async def get(tx: Transaction, document: DocumentId) -> Document:
     """Raises NotFound."""
     row = await tx.row(_GET, id=document)
@@ -76,6 +108,41 @@ async def listed(tx: Transaction, shelf: Shelf, *, limit: int, cursor: str | Non
     rows = await tx.rows(_LIST, sources=wanted, status=shelf.status, moment=moment, id=identifier, most=limit + 1)
     places = [Place(row["created_at"], row["id"]) for row in rows]
     return page([_document(row) for row in rows], places, limit, of=_LISTED)
+
+
+async def in_source(tx: Transaction, source: SourceId, identifier: UUID) -> Document:
+    """By its own id, or by the file's that it was made of. Raises NotFound."""
+    row = await tx.row(_IN_SOURCE, source=source, id=identifier)
+    if row is None:
+        raise NotFound
+    return _document(row)
+
+
+async def many(tx: Transaction, ids: Collection[DocumentId]) -> dict[DocumentId, Document]:
+    """Those of them that are there."""
+    return {DocumentId(row["id"]): _document(row) for row in await tx.rows(_MANY, ids=list(ids))}
+
+
+async def walk(tx: Transaction, strip: Strip, step: Step) -> Walked[Document]:
+    """A step may start at what is gone by now. Raises Invalid `invalid_cursor` where it never was in the source."""
+    moment, identifier = None, None
+    if step.start is not None:
+        place = await tx.row(_PLACE, source=strip.source, id=step.start)
+        if place is None:
+            raise lost(step)
+        moment, identifier = place["created_at"], place["id"]
+    states = None if strip.states is None else [state.value for state in strip.states]
+    ids = None if strip.only is None else list(strip.only)
+    rows = await tx.rows(
+        _WALK_DOWN if step.goes_down else _WALK_UP,
+        source=strip.source,
+        states=states,
+        ids=ids,
+        moment=moment,
+        id=identifier,
+        most=step.most,
+    )
+    return walked(step, [_document(row) for row in rows])
 
 
 async def describe(tx: Transaction, document: DocumentId, attributes: Mapping[str, AttributeValue]) -> Document:
@@ -119,6 +186,7 @@ def _document(row: Any) -> Document:
         same_as=row["same_as"] and DocumentId(row["same_as"]),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        file=row["file_id"] and FileId(row["file_id"]),
     )
 
 

@@ -24,6 +24,7 @@ _BURY = Statement("""
     where tenant_id = :tenant and id = :id
 """)
 _NO_TWIN = Statement("update documents set same_as = null where tenant_id = :tenant and same_as = :id")
+_NO_FILE = Statement("delete from file_documents where tenant_id = :tenant and document_id = :id")
 _REDACT = Statement("select redact_answers(:id, :replacement)")
 _DROP_QUOTING_MEMOS = Statement("""
     delete from idempotency_keys where tenant_id = :tenant and source_ids && array(
@@ -99,6 +100,7 @@ async def _vanish(tx: Transaction, document: DocumentId) -> _Gone:
     versions = [VersionId(row["id"]) for row in await tx.rows(_VERSIONS, document=document)]
     await tx.run(_BURY, id=document)
     await tx.run(_NO_TWIN, id=document)
+    await tx.run(_NO_FILE, id=document)
     answers = int(await tx.value(_REDACT, id=document, replacement=REMOVED))
     return await _give_up(tx, document, versions, answers=answers)
 

@@ -15,6 +15,7 @@ _TENANT = Statement("select id, slug, name, isolation, created_at from tenants w
 _GENERATION = Statement("""
     select embedder, dimension, analyzer from generations where tenant_id = :tenant and state = 'live'
 """)
+_RETENTION = Statement("select chat_days from retentions where tenant_id = :tenant")
 _QUOTAS = Statement("""
     select rates, documents_soft, documents_hard, bytes_soft, bytes_hard, questions_soft, questions_hard, tokens_soft,
            tokens_hard
@@ -57,13 +58,29 @@ _DOCUMENTS = Statement(f"""
     from documents x where x.deleted_at is null and {_OWNED}
 """)
 _BLOBS = Statement(f"""
-    select x.id, x.blob_key, x.size, x.created_at
-    from document_versions x join documents d on d.tenant_id = x.tenant_id and d.id = x.document_id
-    where d.deleted_at is null and {_OWNED}
+    select x.id, x.blob_key, x.size, x.created_at from (
+        select v.tenant_id, v.owner_id, v.id, v.blob_key, v.size, v.created_at
+        from document_versions v join documents d on d.tenant_id = v.tenant_id and d.id = v.document_id
+        where d.deleted_at is null
+        union all
+        select f.tenant_id, f.owner_id, f.id, f.blob_key, f.size, f.created_at from brought_files f) x
+    where {_OWNED}
 """)
-_CHATS = Statement(f"select x.id, x.owner_id, x.bot_id, x.end_user, x.created_at from chats x where {_OWNED}")
+_FILES = Statement(f"""
+    select x.id, x.owner_id, x.name, x.purpose, x.media_type, x.size, encode(x.sha256, 'hex') as sha256, x.created_at,
+           array(select m.document_id from file_documents m
+                 where m.tenant_id = x.tenant_id and m.file_id = x.id order by 1) as documents
+    from brought_files x where {_OWNED}
+""")
+_CHATS = Statement(f"""
+    select x.id, x.owner_id, x.bot_id, x.end_user, x.title, x.created_at, x.updated_at from chats x where {_OWNED}
+""")
 _MESSAGES = Statement(f"""
-    select x.id, x.chat_id, x.question, x.status, x.answer, x.model, x.input_tokens, x.output_tokens, x.created_at,
+    select x.id, x.chat_id, x.question, x.status, x.answer, x.guidance, x.problem_code, x.problem_detail, x.asked,
+           x.grounding, x.unsupported, x.model, x.input_tokens, x.output_tokens, x.created_at,
+           (select jsonb_build_object('rating', f.rating, 'reason', f.reason, 'bot_id', f.bot_id,
+                                      'created_at', f.created_at, 'updated_at', f.updated_at)
+            from feedback f where f.tenant_id = x.tenant_id and f.message_id = x.id) as feedback,
            (select coalesce(jsonb_agg(jsonb_build_object(
                 'n', t.n, 'document_id', t.document_id, 'chunk_id', t.chunk_id,
                 'text_hash', encode(c.text_hash, 'hex')) order by t.n), '[]')
@@ -82,7 +99,7 @@ _CHUNKS = Statement(f"""
 
 
 BLOBS: Final = "blobs"
-"""The list of where each version's bytes are kept: for whoever packs them, and for nobody outside."""
+"""Where the bytes of each version and each file are kept: for whoever packs them, and for nobody outside."""
 
 OF_THE_TENANT: Final[Mapping[str, Statement]] = {
     "members.jsonl": _MEMBERS,
@@ -92,6 +109,7 @@ OF_THE_TENANT: Final[Mapping[str, Statement]] = {
 OF_AN_OWNER: Final[Mapping[str, Statement]] = {
     "sources.jsonl": _SOURCES,
     "documents.jsonl": _DOCUMENTS,
+    "files.jsonl": _FILES,
     "chats.jsonl": _CHATS,
     "messages.jsonl": _MESSAGES,
     BLOBS: _BLOBS,
@@ -104,9 +122,13 @@ async def tenant(tx: Transaction) -> Line | None:
 
 
 async def settings(tx: Transaction) -> Line:
-    """How the index was made, and what the tenant may use; null where nothing is set."""
+    """How the index was made, what the tenant may use, how long chats are kept; null where nothing is set."""
     generation, quotas = await tx.row(_GENERATION), await tx.row(_QUOTAS)
-    return {"generation": generation and dict(generation), "quotas": quotas and dict(quotas)}
+    return {
+        "generation": generation and dict(generation),
+        "quotas": quotas and dict(quotas),
+        "chat_days": await tx.value(_RETENTION),
+    }
 
 
 async def pages(tx: Transaction, statement: Statement, owner: UserId | None) -> AsyncIterator[list[Line]]:

@@ -184,12 +184,15 @@ returns setof text
 language sql stable security definer set search_path = carrel, pg_temp as $$
     select v.blob_key from document_versions v
     where v.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and v.blob_key = any (blobs)
+    union all
+    select f.blob_key from brought_files f
+    where f.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and f.blob_key = any (blobs)
 $$;
 
 -- owner: index
 -- Whoever writes entries holds the tenant's layout as it is until the commit: see turn_layout. True where no foreign key
 -- guards what was written: then the caller makes sure that the version is still there.
-create or replace function put_dense_384(generation uuid, chunk_ids uuid[], source_ids uuid[], version_ids uuid[], embeddings halfvec[])
+create or replace function put_dense(generation uuid, chunk_ids uuid[], source_ids uuid[], version_ids uuid[], embeddings halfvec[])
 returns boolean
 language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
 declare
@@ -199,7 +202,7 @@ begin
     perform pg_advisory_xact_lock_shared(hashtextextended(tenant::text, 0));
     select l.state into layout from layouts l where l.tenant_id = tenant;
     if layout is distinct from 'dedicated' then
-        insert into dense_entries_384 (tenant_id, chunk_id, generation_id, source_id, version_id, embedding)
+        insert into dense_entries (tenant_id, chunk_id, generation_id, source_id, version_id, embedding)
         select tenant, c, generation, s, v, e
         from unnest(chunk_ids, source_ids, version_ids, embeddings) as entry (c, s, v, e)
         on conflict (tenant_id, chunk_id) do update set embedding = excluded.embedding;
@@ -208,7 +211,7 @@ begin
         execute format('insert into %s (tenant_id, chunk_id, generation_id, source_id, version_id, embedding)
                         select $1, c, $2, s, v, e from unnest($3, $4, $5, $6) as entry (c, s, v, e)
                         on conflict (tenant_id, chunk_id) do update set embedding = excluded.embedding',
-                       own_table('dense_384', tenant))
+                       own_table('dense', tenant))
         using tenant, generation, chunk_ids, source_ids, version_ids, embeddings;
     end if;
     return layout is not distinct from 'dedicated';
@@ -219,7 +222,7 @@ $$;
 -- The layout is read in the same snapshot as the entries, so a switch is seen whole or not at all. Of a dedicated tenant
 -- few candidates are compared one by one (what is left by a filter, or a small source); many are walked by HNSW, which
 -- goes on until `most` of them pass the filter.
-create or replace function search_dense_384(generation uuid, question halfvec, allowed uuid[], only_versions uuid[], most integer)
+create or replace function search_dense(generation uuid, question halfvec, allowed uuid[], only_versions uuid[], most integer)
 returns table (chunk_id uuid, score double precision)
 language plpgsql stable security definer set search_path = carrel, public, pg_temp as $$
 declare
@@ -231,7 +234,7 @@ begin
     if not exists (select from layouts l where l.tenant_id = tenant and l.state in ('dedicated', 'demoting')) then
         return query
         select found.chunk_id, -found.distance from (
-            select d.chunk_id, d.embedding <#> question as distance from dense_entries_384 d
+            select d.chunk_id, d.embedding <#> question as distance from dense_entries d
             where d.tenant_id = tenant and d.generation_id = generation and d.source_id = any (allowed)
               and (only_versions is null or d.version_id = any (only_versions)) offset 0
         ) found
@@ -239,7 +242,7 @@ begin
         return;
     end if;
     candidates := format('from %s where tenant_id = $1 and generation_id = $2 and source_id = any ($3)',
-                         own_table('dense_384', tenant));
+                         own_table('dense', tenant));
     if only_versions is not null then
         candidates := candidates || ' and version_id = any ($4)';
     end if;
@@ -263,23 +266,23 @@ end
 $$;
 
 -- owner: index
-create or replace function forget_dense_384(version uuid)
+create or replace function forget_dense(version uuid)
 returns void
 language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
 declare
     tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
 begin
     perform pg_advisory_xact_lock_shared(hashtextextended(tenant::text, 0));
-    delete from dense_entries_384 where tenant_id = tenant and version_id = version;
+    delete from dense_entries where tenant_id = tenant and version_id = version;
     if exists (select from layouts l where l.tenant_id = tenant and l.state in ('promoting', 'dedicated', 'demoting')) then
-        execute format('delete from %s where tenant_id = $1 and version_id = $2', own_table('dense_384', tenant))
+        execute format('delete from %s where tenant_id = $1 and version_id = $2', own_table('dense', tenant))
         using tenant, version;
     end if;
 end
 $$;
 
 -- owner: index
-create or replace function count_dense_384(generation uuid)
+create or replace function count_dense(generation uuid)
 returns bigint
 language plpgsql stable security definer set search_path = carrel, public, pg_temp as $$
 declare
@@ -288,11 +291,11 @@ declare
 begin
     if exists (select from layouts l where l.tenant_id = tenant and l.state in ('dedicated', 'demoting')) then
         execute format('select count(*) from %s where tenant_id = $1 and generation_id = $2',
-                       own_table('dense_384', tenant))
+                       own_table('dense', tenant))
         into counted using tenant, generation;
         return counted;
     end if;
-    return (select count(*) from dense_entries_384 where tenant_id = tenant and generation_id = generation);
+    return (select count(*) from dense_entries where tenant_id = tenant and generation_id = generation);
 end
 $$;
 
@@ -414,23 +417,36 @@ language sql stable security definer set search_path = carrel, pg_temp as $$
 $$;
 
 -- owner: jobs
--- Answers are private to who asked, but a deleted document must vanish from everybody's.
+-- Answers are private to who asked, but a deleted document must vanish from everybody's: what quotes it is replaced, and
+-- what only names it, or was asked after hearing of it, forgets that. How many quoted it.
 create or replace function redact_answers(document uuid, replacement text)
 returns integer
-language sql volatile security definer set search_path = carrel, pg_temp as $$
-    with redacted as (
-        update messages m set status = 'removed', answer = replacement
-        where m.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and m.status <> 'removed'
+language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    quoted uuid[];
+    redacted integer;
+begin
+    update messages m set guidance = '{}'
+    where m.tenant_id = tenant and m.guidance <> '{}'
+      and exists (select from citations c where c.tenant_id = m.tenant_id and c.message_id = m.id
+                                           and c.document_id = document);
+    with removed as (
+        update messages m set status = 'removed', answer = replacement, unsupported = '{}'
+        where m.tenant_id = tenant and m.status <> 'removed'
           and exists (select from citations c where c.tenant_id = m.tenant_id and c.message_id = m.id
-                                               and c.document_id = document)
-        returning 1
+                                               and c.document_id = document and c.n > 0)
+        returning m.chat_id
     )
-    select count(*)::integer from redacted
+    select count(*), array_agg(distinct r.chat_id) into redacted, quoted from removed r;
+    update messages m set asked = null where m.tenant_id = tenant and m.chat_id = any (quoted) and m.asked is not null;
+    return redacted;
+end
 $$;
 
 -- owner: index
 -- A twin's vectors are its sibling's: the same text gives the same vector. How many were copied, and what put says.
-create or replace function copy_dense_384(generation uuid, from_chunks uuid[], to_chunks uuid[], source uuid, version uuid)
+create or replace function copy_dense(generation uuid, from_chunks uuid[], to_chunks uuid[], source uuid, version uuid)
 returns table (copied bigint, unguarded boolean)
 language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
 declare
@@ -442,10 +458,10 @@ begin
     copied := 0;
     unguarded := layout is not distinct from 'dedicated';
     if not unguarded then
-        insert into dense_entries_384 (tenant_id, chunk_id, generation_id, source_id, version_id, embedding)
+        insert into dense_entries (tenant_id, chunk_id, generation_id, source_id, version_id, embedding)
         select d.tenant_id, pair.new, generation, source, version, d.embedding
         from unnest(from_chunks, to_chunks) as pair (old, new)
-        join dense_entries_384 d on d.chunk_id = pair.old and d.generation_id = generation and d.tenant_id = tenant
+        join dense_entries d on d.chunk_id = pair.old and d.generation_id = generation and d.tenant_id = tenant
         on conflict (tenant_id, chunk_id) do update set embedding = excluded.embedding;
         get diagnostics copied = row_count;
     end if;
@@ -455,8 +471,8 @@ begin
                         from unnest($3, $4) as pair (old, new)
                         join %2$s d on d.chunk_id = pair.old and d.generation_id = $2 and d.tenant_id = $1
                         on conflict (tenant_id, chunk_id) do update set embedding = excluded.embedding',
-                       own_table('dense_384', tenant),
-                       case when layout = 'promoting' then 'dense_entries_384' else own_table('dense_384', tenant) end)
+                       own_table('dense', tenant),
+                       case when layout = 'promoting' then 'dense_entries' else own_table('dense', tenant) end)
         using tenant, generation, from_chunks, to_chunks, source, version;
         get diagnostics copied = row_count;
     end if;
@@ -476,7 +492,7 @@ declare
 begin
     perform pg_advisory_xact_lock_shared(hashtextextended(tenant::text, 0));
     if exists (select from layouts l where l.tenant_id = tenant and l.state in ('promoting', 'dedicated', 'demoting')) then
-        foreach kind in array array['dense_384', 'lexical'] loop
+        foreach kind in array array['dense', 'lexical'] loop
             execute format('delete from %s where tenant_id = $1 and version_id = any ($2)', own_table(kind, tenant))
             using tenant, versions;
         end loop;
@@ -512,7 +528,7 @@ begin
     if not found then
         return false;
     end if;
-    foreach kind in array array['dense_384', 'lexical'] loop
+    foreach kind in array array['dense', 'lexical'] loop
         own := own_table(kind, tenant);
         execute format('drop table if exists %s', own);
         execute format('create table %s (tenant_id uuid not null check (tenant_id = %L), chunk_id uuid not null,
@@ -520,12 +536,38 @@ begin
                             primary key (tenant_id, chunk_id))
                         with (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0.05)',
                        own, tenant, case kind when 'lexical' then 'terms sparsevec(536870911)'
-                                              else 'embedding halfvec(384)' end);
+                                              else 'embedding halfvec' end);
         execute format('alter table %s alter column %s set storage main, enable row level security,
                         force row level security', own, case kind when 'lexical' then 'terms' else 'embedding' end);
         execute format('create policy definer_index on %s to %I using (true) with check (true)', own, current_user);
     end loop;
     return true;
+end
+$$;
+
+-- owner: index
+-- How long the vectors of a tenant's own table are, which its HNSW index must know; null while nothing says so. Asked when
+-- the table is made and when the tenant's first document comes, whichever is later: the lock puts one after the other.
+create or replace function shape_own(dimension integer)
+returns void
+language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    dense constant text := own_table('dense', tenant);
+begin
+    perform pg_advisory_xact_lock(hashtextextended(tenant::text, 0));
+    if dimension is null or not exists (select from layouts l where l.tenant_id = tenant) then
+        return;
+    end if;
+    execute format('lock table %s in access exclusive mode', dense);
+    if exists (select from pg_attribute a where a.attrelid = dense::regclass and a.attname = 'embedding' and a.atttypmod > 0) then
+        return;
+    end if;
+    execute format('alter table %s alter column embedding type halfvec(%s), alter column embedding set storage main',
+                   dense, dimension);
+    if exists (select from pg_index i where i.indrelid = dense::regclass and not i.indisprimary) then
+        execute format('create index on %s using hnsw (embedding halfvec_ip_ops) with (m = 32, ef_construction = 128)', dense);
+    end if;
 end
 $$;
 
@@ -536,7 +578,7 @@ returns void
 language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
 declare
     tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
-    dense constant text := own_table('dense_384', tenant);
+    dense constant text := own_table('dense', tenant);
     lexical constant text := own_table('lexical', tenant);
 begin
     if not exists (select from layouts l where l.tenant_id = tenant and l.state = 'filling') then
@@ -546,8 +588,11 @@ begin
     if not exists (select from pg_index i where i.indrelid = lexical::regclass and not i.indisprimary) then
         execute format('create index on %s (source_id)', dense);
         execute format('create index on %s (version_id)', dense);
-        execute format('create index on %s using hnsw (embedding halfvec_ip_ops)
-                        with (m = 32, ef_construction = 128)', dense);
+        if exists (select from pg_attribute a where a.attrelid = dense::regclass and a.attname = 'embedding'
+                   and a.atttypmod > 0) then
+            execute format('create index on %s using hnsw (embedding halfvec_ip_ops)
+                            with (m = 32, ef_construction = 128)', dense);
+        end if;
         execute format('create index on %s (source_id)', lexical);
         execute format('create index on %s (version_id)', lexical);
         execute format('create index on %s using gin (term_ids(terms)) with (fastupdate = off)', lexical);
@@ -564,8 +609,8 @@ returns uuid
 language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
 declare
     tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
-    own constant text := own_table(case kind when 'lexical' then 'lexical' else 'dense_384' end, tenant);
-    pooled constant text := case kind when 'lexical' then 'lexical_entries' else 'dense_entries_384' end;
+    own constant text := own_table(case kind when 'lexical' then 'lexical' else 'dense' end, tenant);
+    pooled constant text := case kind when 'lexical' then 'lexical_entries' else 'dense_entries' end;
     what constant text := case kind when 'lexical' then 'terms' else 'embedding' end;
     layout text;
     truth text;
@@ -609,7 +654,7 @@ returns boolean
 language plpgsql volatile security definer set search_path = carrel, public, pg_temp as $$
 declare
     tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
-    dense constant text := own_table('dense_384', tenant);
+    dense constant text := own_table('dense', tenant);
     lexical constant text := own_table('lexical', tenant);
     alike boolean;
 begin
@@ -623,7 +668,7 @@ begin
         return false;
     end if;
     if (former, following) in (('promoting', 'dedicated'), ('demoting', 'leaving')) then
-        execute format('select (select count(*) from %s) = (select count(*) from dense_entries_384 where tenant_id = $1)
+        execute format('select (select count(*) from %s) = (select count(*) from dense_entries where tenant_id = $1)
                            and (select count(*) from %s) = (select count(*) from lexical_entries where tenant_id = $1)',
                        dense, lexical) into alike using tenant;
         if not alike then
@@ -650,8 +695,8 @@ begin
     if not exists (select from layouts l where l.tenant_id = tenant and l.state = 'dedicated') then
         return 0;
     end if;
-    delete from dense_entries_384 d where d.tenant_id = tenant and d.chunk_id = any (array(
-        select o.chunk_id from dense_entries_384 o where o.tenant_id = tenant limit most));
+    delete from dense_entries d where d.tenant_id = tenant and d.chunk_id = any (array(
+        select o.chunk_id from dense_entries o where o.tenant_id = tenant limit most));
     get diagnostics vectors = row_count;
     delete from lexical_entries l where l.tenant_id = tenant and l.chunk_id = any (array(
         select o.chunk_id from lexical_entries o where o.tenant_id = tenant limit most));
@@ -673,7 +718,7 @@ begin
     if not found then
         return false;
     end if;
-    execute format('drop table if exists %s, %s', own_table('dense_384', tenant), own_table('lexical', tenant));
+    execute format('drop table if exists %s, %s', own_table('dense', tenant), own_table('lexical', tenant));
     return true;
 end
 $$;
@@ -740,6 +785,8 @@ language sql stable security definer set search_path = carrel, pg_temp as $$
     where s.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and s.owner_id is not null
     union
     select c.owner_id from chats c where c.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
+    union
+    select f.owner_id from brought_files f where f.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
 $$;
 
 -- owner: jobs
@@ -868,17 +915,17 @@ begin
         return;
     end if;
     perform pg_advisory_xact_lock(hashtextextended(tenant::text, 0));
-    foreach kind in array array['dense_384', 'lexical'] loop
+    foreach kind in array array['dense', 'lexical'] loop
         own := own_table(kind, tenant);
         if to_regclass(own) is not null then
             execute format('select count(*) from %s', own) into gone;
             execute format('drop table %s', own);
-            relation := case kind when 'lexical' then 'lexical_entries' else 'dense_entries_384' end;
+            relation := case kind when 'lexical' then 'lexical_entries' else 'dense_entries' end;
             return next;
         end if;
     end loop;
     delete from layouts l where l.tenant_id = tenant;
-    foreach relation in array array['dense_entries_384', 'lexical_entries', 'lexical_profiles', 'lexical_stats'] loop
+    foreach relation in array array['dense_entries', 'lexical_entries', 'lexical_profiles', 'lexical_stats'] loop
         execute format('delete from %1$I d where d.tenant_id = $1 and d.%2$I = any (array(
                             select o.%2$I from %1$I o where o.tenant_id = $1 limit $2))',
                        relation, case relation when 'lexical_profiles' then 'version_id'
@@ -901,12 +948,12 @@ language plpgsql stable security definer set search_path = carrel, public, pg_te
 declare
     tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
 begin
-    return (select count(*) from dense_entries_384 d where d.tenant_id = tenant)
+    return (select count(*) from dense_entries d where d.tenant_id = tenant)
          + (select count(*) from lexical_entries e where e.tenant_id = tenant)
          + (select count(*) from lexical_profiles p where p.tenant_id = tenant)
          + (select count(*) from lexical_stats s where s.tenant_id = tenant)
          + (select count(*) from layouts l where l.tenant_id = tenant)
-         + (select count(*) from unnest(array['dense_384', 'lexical']) kind
+         + (select count(*) from unnest(array['dense', 'lexical']) kind
             where to_regclass(own_table(kind, tenant)) is not null);
 end
 $$;
@@ -920,4 +967,35 @@ language sql stable security definer set search_path = carrel, pg_temp as $$
             where d.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and d.deleted_at is null),
            (select coalesce(sum(v.size), 0)::bigint from document_versions v
             where v.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid)
+           + (select coalesce(sum(f.size), 0)::bigint from brought_files f
+              where f.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid)
+$$;
+
+-- owner: jobs
+-- Chats that nobody used for so many days go with all that is in them, whoever owns them. How many, at most `most`.
+create or replace function forget_chats(days integer, most integer)
+returns bigint
+language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    gone bigint;
+begin
+    delete from chats c where c.tenant_id = tenant and c.ctid = any (array(
+        select o.ctid from chats o where o.tenant_id = tenant and o.updated_at < now() - make_interval(days => days)
+        order by o.updated_at limit most));
+    get diagnostics gone = row_count;
+    return gone;
+end
+$$;
+
+-- owner: jobs
+-- How often a tenant's answers were called good or bad, by bot: numbers alone, whoever said it.
+create or replace function count_feedback(first timestamptz, last timestamptz)
+returns table (bot_id uuid, ups bigint, downs bigint)
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    select f.bot_id, count(*) filter (where f.rating = 'up'), count(*) filter (where f.rating = 'down')
+    from feedback f
+    where f.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
+      and f.created_at >= first and f.created_at < last
+    group by f.bot_id
 $$;

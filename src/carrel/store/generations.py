@@ -5,6 +5,7 @@ from typing import Any, Final
 from carrel.domain.errors import Conflict
 from carrel.domain.ids import GenerationId, new_id
 from carrel.domain.library import Generation
+from carrel.store import layouts
 from carrel.store.transaction import Statement, Transaction
 
 _LIVE = Statement("""
@@ -31,11 +32,13 @@ async def live_or_first(tx: Transaction, *, embedder: str, dimension: int, analy
     generation = await live(tx)
     if generation is None:
         await tx.run(_ADD, id=new_id(), embedder=embedder, dimension=dimension, analyzer=analyzer)
+        await layouts.shape_own(tx, dimension)
         generation = await live(tx)
     if generation is None or (generation.embedder, generation.analyzer) != (embedder, analyzer):
+        was = "another embedder" if generation is None else generation.embedder
         raise Conflict(
-            f"This tenant's index was made by another embedder or analyzer than {embedder} and {analyzer}:"
-            " set the former one again.",
+            f"This tenant's documents were indexed by {was}; this server has {embedder} ({analyzer})."
+            " Set CARREL_EMBEDDER__… as it was, or move the tenant: export it, import it as a new one.",
             code="generation_mismatch",
         )
     return generation

@@ -3,9 +3,11 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+from carrel.domain.answers import ModelProblem
+from carrel.domain.chats import Rating
 from carrel.domain.ids import BotId, ChatId, ChunkId, DocumentId, MessageId, SourceId, UserId
 from carrel.domain.rights import Role
 from carrel.store.transaction import Statement, Transaction
@@ -21,14 +23,20 @@ _JOIN: Final = Statement("""
     insert into memberships (tenant_id, user_id, role, status) values (:tenant, :user, :role, :status)
 """)
 _CHAT: Final = Statement("""
-    insert into chats (tenant_id, id, owner_id, bot_id, end_user, created_at)
-    values (:tenant, :id, :owner, :bot, :end_user, :created_at)
+    insert into chats (tenant_id, id, owner_id, bot_id, end_user, title, created_at, updated_at)
+    values (:tenant, :id, :owner, :bot, :end_user, :title, :created_at, :updated_at)
 """)
 _MESSAGE: Final = Statement("""
-    insert into messages (tenant_id, id, chat_id, owner_id, question, status, answer, model, input_tokens,
-                          output_tokens, created_at)
-    values (:tenant, :id, :chat, :owner, :question, :status, :answer, :model, :input_tokens, :output_tokens,
-            :created_at)
+    insert into messages (tenant_id, id, chat_id, owner_id, end_user, question, status, answer, guidance, problem_code,
+                          problem_detail, asked, grounding, unsupported, model, input_tokens, output_tokens, created_at)
+    select :tenant, :id, c.id, :owner, c.end_user, :question, :status, :answer, :guidance::text[], :problem_code,
+           :problem_detail, :asked, :grounding, :unsupported::text[], :model, :input_tokens, :output_tokens, :created_at
+    from chats c where c.tenant_id = :tenant and c.id = :chat
+""")
+_FEEDBACK: Final = Statement("""
+    insert into feedback (tenant_id, message_id, owner_id, end_user, bot_id, rating, reason, created_at, updated_at)
+    select :tenant, m.id, m.owner_id, m.end_user, :bot, :rating, :reason, :created_at, :updated_at
+    from messages m where m.tenant_id = :tenant and m.id = :message
 """)
 _CITATION: Final = Statement("""
     insert into citations (tenant_id, message_id, n, chunk_id, document_id)
@@ -55,12 +63,23 @@ class OldChat:
     id: ChatId
     bot: BotId | None
     end_user: str | None
+    title: str
     created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OldFeedback:
+    rating: Rating
+    reason: str
+    bot: BotId | None
+    created_at: datetime
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class OldMessage:
-    """`citations` by their number."""
+    """`citations` by their number; `said` is what its reader said of the answer."""
 
     id: MessageId
     chat: ChatId
@@ -72,6 +91,12 @@ class OldMessage:
     output_tokens: int
     created_at: datetime
     citations: dict[int, Quote]
+    guidance: tuple[str, ...] = ()
+    problem: ModelProblem | None = None
+    asked: str | None = None
+    grounding: float | None = None
+    unsupported: tuple[str, ...] = ()
+    said: OldFeedback | None = None
 
 
 async def give(tx: Transaction, source: SourceId, bots: Collection[BotId]) -> None:
@@ -97,7 +122,9 @@ async def add_chats(tx: Transaction, owner: UserId, chats: Sequence[OldChat]) ->
                 "owner": owner,
                 "bot": chat.bot,
                 "end_user": chat.end_user,
+                "title": chat.title,
                 "created_at": chat.created_at,
+                "updated_at": chat.updated_at,
             }
             for chat in chats
         ],
@@ -105,26 +132,9 @@ async def add_chats(tx: Transaction, owner: UserId, chats: Sequence[OldChat]) ->
 
 
 async def add_messages(tx: Transaction, owner: UserId, messages: Sequence[OldMessage]) -> int:
-    """How many citations were kept: those whose text is here again."""
-    await tx.run_many(
-        _MESSAGE,
-        [
-            {
-                "id": message.id,
-                "chat": message.chat,
-                "owner": owner,
-                "question": message.question,
-                "status": message.status,
-                "answer": message.answer,
-                "model": message.model,
-                "input_tokens": message.input_tokens,
-                "output_tokens": message.output_tokens,
-                "created_at": message.created_at,
-            }
-            for message in messages
-        ],
-    )
+    """How many citations were kept: those whose text is here again. Guidance that names what is not goes with it."""
     found = await _same_text(tx, {quote for message in messages for quote in message.citations.values()})
+    await tx.run_many(_MESSAGE, [_values(owner, message, found.keys()) for message in messages])
     kept = [
         {"message": message.id, "n": n, "chunk": found[quote], "document": quote.document}
         for message in messages
@@ -132,7 +142,44 @@ async def add_messages(tx: Transaction, owner: UserId, messages: Sequence[OldMes
         if quote in found
     ]
     await tx.run_many(_CITATION, kept)
+    await tx.run_many(
+        _FEEDBACK,
+        [
+            {
+                "message": message.id,
+                "bot": message.said.bot,
+                "rating": message.said.rating,
+                "reason": message.said.reason,
+                "created_at": message.said.created_at,
+                "updated_at": message.said.updated_at,
+            }
+            for message in messages
+            if message.said is not None
+        ],
+    )
     return len(kept)
+
+
+def _values(owner: UserId, message: OldMessage, found: Collection[Quote]) -> dict[str, Any]:
+    named = [quote for n, quote in message.citations.items() if n < 1]
+    return {
+        "id": message.id,
+        "chat": message.chat,
+        "owner": owner,
+        "question": message.question,
+        "status": message.status,
+        "answer": message.answer,
+        "guidance": list(message.guidance) if all(quote in found for quote in named) else [],
+        "problem_code": message.problem and message.problem.code,
+        "problem_detail": message.problem and message.problem.detail,
+        "asked": message.asked,
+        "grounding": message.grounding,
+        "unsupported": list(message.unsupported),
+        "model": message.model,
+        "input_tokens": message.input_tokens,
+        "output_tokens": message.output_tokens,
+        "created_at": message.created_at,
+    }
 
 
 async def _same_text(tx: Transaction, quotes: Collection[Quote]) -> dict[Quote, ChunkId]:

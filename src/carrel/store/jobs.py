@@ -42,6 +42,10 @@ _LATER = Statement("""
     update jobs set leased_until = null, due_at = now() + :delay
     where tenant_id = :tenant and id = :id and lease_epoch = :epoch
 """)
+_ANOTHER = Statement("""
+    update jobs set due_at = now() + :delay, attempts = least(attempts, greatest(:attempts - 1, 0))
+    where tenant_id = :tenant and id = :id and lease_epoch = :epoch
+""")
 _PUT_BACK = Statement("""
     update jobs set leased_until = null, due_at = now(), attempts = least(attempts, greatest(:attempts - 1, 0))
     where tenant_id = :tenant and id = :id and lease_epoch = :epoch
@@ -143,6 +147,11 @@ async def finish(tx: Transaction, held: Claim, *, again_in: float = 0) -> None:
 async def postpone(tx: Transaction, held: Claim, *, delay: float) -> None:
     """Give the lease back and try again after `delay` seconds."""
     await tx.run(_LATER, id=held.job, epoch=held.epoch, delay=timedelta(seconds=delay))
+
+
+async def give_another(tx: Transaction, held: Claim, *, delay: float) -> None:
+    """What was given back waits `delay` seconds, and this attempt has not been one: it was not the document's fault."""
+    await tx.run(_ANOTHER, id=held.job, epoch=held.epoch, attempts=held.attempts, delay=timedelta(seconds=delay))
 
 
 async def put_back(tx: Transaction, held: Claim) -> None:

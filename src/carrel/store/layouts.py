@@ -12,12 +12,16 @@ from carrel.domain.errors import NotFound, Unavailable
 from carrel.domain.layout import Isolation, Layout, LayoutState
 from carrel.store.transaction import Statement, Transaction
 
-Kind = Literal["dense_384", "lexical"]
-KINDS: Final[tuple[Kind, ...]] = ("dense_384", "lexical")
+Kind = Literal["dense", "lexical"]
+KINDS: Final[tuple[Kind, ...]] = ("dense", "lexical")
 _MEMORY: Final = "256MB"  # an HNSW graph of 150,000 chunks; a larger one is built too, but slowly
 
 _LOOK = Statement("select state, asked, chunks, settled from layout_of()")
 _OPEN = Statement("select open_own()")
+_SHAPE = Statement("select shape_own(:dimension)")
+_SHAPE_AS_LIVE = Statement("""
+    select shape_own((select g.dimension from generations g where g.tenant_id = :tenant and g.state = 'live'))
+""")
 _INDEX = Statement("select index_own(:memory)")
 _RECONCILE = Statement("select reconcile_own(:kind, :after, :most)")
 _TURN = Statement("select turn_layout(:former, :following)")
@@ -44,7 +48,14 @@ async def begin_dedicated(tx: Transaction) -> None:
 
 async def open_own(tx: Transaction) -> bool:
     """Empty tables of its own, unless there are some already."""
-    return bool(await tx.value(_OPEN))
+    opened = bool(await tx.value(_OPEN))
+    await tx.run(_SHAPE_AS_LIVE)
+    return opened
+
+
+async def shape_own(tx: Transaction, dimension: int) -> None:
+    """How long the vectors will be, for a tenant that got its own tables before its first document."""
+    await tx.run(_SHAPE, dimension=dimension)
 
 
 async def index_own(tx: Transaction) -> None:

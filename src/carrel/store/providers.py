@@ -30,6 +30,9 @@ _HELD: Final = Statement(f"""
     select {_COLUMNS}, ciphertext, nonce, key_version from provider_credentials
     where tenant_id = :tenant and id = :id for update
 """)
+_KEPT: Final = Statement(f"""
+    select {_COLUMNS}, ciphertext, nonce, key_version from provider_credentials where tenant_id = :tenant and id = :id
+""")
 _RENAME: Final = Statement("""
     update provider_credentials set name = :name where tenant_id = :tenant and id = :id
 """)
@@ -103,7 +106,15 @@ async def listed(tx: Transaction, *, limit: int, cursor: str | None) -> Page[Pro
 
 async def held(tx: Transaction, credential: CredentialId) -> HeldCredential:
     """Nobody else changes it until the commit. Raises NotFound."""
-    row = await tx.row(_HELD, id=credential)
+    return _opened(await tx.row(_HELD, id=credential))
+
+
+async def kept(tx: Transaction, credential: CredentialId) -> HeldCredential:
+    """For its use alone: many may at once. Raises NotFound."""
+    return _opened(await tx.row(_KEPT, id=credential))
+
+
+def _opened(row: Any) -> HeldCredential:
     if row is None:
         raise NotFound
     shown = _credential(row)

@@ -7,12 +7,14 @@ beside it: what holds one and dies gives it back when it expires.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
+from carrel.domain.access import TenantGrant
 from carrel.domain.answers import Usage
 from carrel.domain.audit import Act
 from carrel.domain.errors import Throttled
-from carrel.domain.ids import BotId, new_id
+from carrel.domain.ids import BotId, UserId, new_id
 from carrel.domain.quotas import MONTHLY, UNLIMITED, Hold, Level, Quota, Quotas, Resource
 from carrel.store import audit
 from carrel.store.transaction import Statement, Transaction
@@ -92,15 +94,19 @@ _RELEASE = Statement("""
     from mine where q.tenant_id = :tenant
 """)
 _ADDED: Final = """
-    on conflict (tenant_id, day, kind, bot_id) do update set events = u.events + 1, bytes = u.bytes + excluded.bytes,
-        input_tokens = u.input_tokens + excluded.input_tokens, output_tokens = u.output_tokens + excluded.output_tokens
+    on conflict (tenant_id, day, kind, bot_id, user_id, model) do update
+    set events = u.events + 1, bytes = u.bytes + excluded.bytes,
+        input_tokens = u.input_tokens + excluded.input_tokens, output_tokens = u.output_tokens + excluded.output_tokens,
+        cost = coalesce(u.cost + excluded.cost, u.cost, excluded.cost), unpriced = u.unpriced + excluded.unpriced
 """
 _SETTLE = Statement(f"""
     with mine as (
         delete from reservations where tenant_id = :tenant and id = :id returning month, questions, tokens
     ), noted as (
-        insert into usage_days as u (tenant_id, day, kind, bot_id, events, bytes, input_tokens, output_tokens)
-        values (:tenant, (now() at time zone 'utc')::date, 'question', :bot, 1, 0, :input_tokens, :output_tokens)
+        insert into usage_days as u (tenant_id, day, kind, bot_id, user_id, model, events, bytes, input_tokens,
+                                     output_tokens, cost, unpriced)
+        values (:tenant, (now() at time zone 'utc')::date, 'question', :bot, :member, :model, 1, 0, :input_tokens,
+                :output_tokens, :cost::numeric, case when :cost::numeric is null then 1 else 0 end)
         {_ADDED}
     )
     insert into quotas as q (tenant_id, questions_used, tokens_used)
@@ -133,8 +139,8 @@ _CHARGE = Statement(f"""
               <= coalesce(q.bytes_hard, :bytes_hard::bigint, {_ALL})
         returning {_STATE}
     ), noted as (
-        insert into usage_days as u (tenant_id, day, kind, bot_id, events, bytes, input_tokens, output_tokens)
-        select :tenant, (now() at time zone 'utc')::date, 'document', null, 1, :bytes, 0, 0 from kept
+        insert into usage_days as u (tenant_id, day, kind, bot_id, user_id, events, bytes, input_tokens, output_tokens)
+        select :tenant, (now() at time zone 'utc')::date, 'document', null, :member::uuid, 1, :bytes, 0, 0 from kept
         {_ADDED}
     )
     select * from kept
@@ -218,10 +224,30 @@ async def release(tx: Transaction, hold: Hold) -> None:
     await tx.run(_RELEASE, id=hold.id)
 
 
-async def settle(tx: Transaction, hold: Hold, usage: Usage, *, bot: BotId | None, defaults: Quotas) -> None:
-    """A question was answered: what it needed is used, and stands in the ledger. Late in a transaction."""
+async def settle(
+    tx: Transaction,
+    hold: Hold,
+    usage: Usage,
+    *,
+    bot: BotId | None,
+    defaults: Quotas,
+    cost: Decimal | None = None,
+) -> None:
+    """A question was answered: what it needed is used, and stands in the ledger. Late in a transaction.
+
+    A `cost` of None is one that nobody knows.
+    """
     tokens = usage.input_tokens + usage.output_tokens
-    row = await tx.row(_SETTLE, id=hold.id, bot=bot, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+    row = await tx.row(
+        _SETTLE,
+        id=hold.id,
+        bot=bot,
+        member=_member(tx),
+        model=usage.model,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cost=cost,
+    )
     await _warn(tx, row, {Resource.QUESTIONS: 1, Resource.TOKENS: tokens}, defaults)
 
 
@@ -230,7 +256,7 @@ async def charge(tx: Transaction, hold: Hold, *, documents: int, size: int, defa
 
     Raises Throttled `quota_exceeded`.
     """
-    values = {"id": hold.id, "documents": documents, "bytes": size}
+    values = {"id": hold.id, "documents": documents, "bytes": size, "member": _member(tx)}
     limits = _hard(defaults, Resource.DOCUMENTS, Resource.BYTES)
     row = await tx.row(_CHARGE, **values, **limits)
     if row is None and hold.id is None:
@@ -282,6 +308,10 @@ async def _warn(tx: Transaction, row: Any, used: Mapping[Resource, int], default
         amount = used.get(level.resource, 0)
         if level.is_warned and level.used - amount < (level.quota.soft or 0):
             await audit.record(tx, Act.QUOTA_WARNED, facts={"quota": level.resource.value, "soft": level.quota.soft})
+
+
+def _member(tx: Transaction) -> UserId | None:
+    return tx.grant.user if isinstance(tx.grant, TenantGrant) else None
 
 
 def _hard(defaults: Quotas, *resources: Resource) -> dict[str, int | None]:

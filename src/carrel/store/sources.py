@@ -1,6 +1,6 @@
 """Sources: named bodies of documents of one tenant."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,10 +12,14 @@ from carrel.domain.errors import Conflict, NotFound
 from carrel.domain.ids import BotId, SourceId, UserId, new_id
 from carrel.domain.library import ChunkRules, DocumentStatus, Duplicates, Source, SourceKind, Visibility
 from carrel.store.pages import Page, Place, page, place_of
+from carrel.store.steps import Step, Walked, walked
 from carrel.store.transaction import Statement, Transaction
 
 _LISTED: Final = "sources"
-_COLUMNS = "s.id, s.name, s.kind, s.visibility, s.duplicates, s.chunk_size, s.chunk_overlap, s.owner_id, s.created_at"
+_COLUMNS = """
+    s.id, s.name, s.kind, s.visibility, s.duplicates, s.chunk_size, s.chunk_overlap, s.owner_id, s.metadata,
+    s.created_at
+"""
 _COUNTS = """
     (select coalesce(jsonb_object_agg(c.state, c.n), '{}') from (
         select v.state, count(*) as n from documents d
@@ -23,8 +27,9 @@ _COUNTS = """
         where d.tenant_id = s.tenant_id and d.source_id = s.id and d.deleted_at is null group by v.state) c) as counts
 """
 _ADD = Statement("""
-    insert into sources (tenant_id, id, name, kind, visibility, duplicates, chunk_size, chunk_overlap, owner_id)
-    values (:tenant, :id, :name, :kind, :visibility, :duplicates, :size, :overlap, :owner)
+    insert into sources (tenant_id, id, name, kind, visibility, duplicates, chunk_size, chunk_overlap, owner_id,
+                         metadata)
+    values (:tenant, :id, :name, :kind, :visibility, :duplicates, :size, :overlap, :owner, :metadata)
 """)
 _GET = Statement(f"""
     select {_COLUMNS}, {_COUNTS} from sources s where s.tenant_id = :tenant and s.id = :id and s.deleted_at is null
@@ -45,6 +50,18 @@ _LIST = Statement(f"""
       and (:moment::timestamptz is null or (s.created_at, s.id) < (:moment, :id::uuid))
     order by s.created_at desc, s.id desc limit :most
 """)
+_WALK = f"""
+    select {_COLUMNS}, {_COUNTS} from sources s
+    where s.tenant_id = :tenant and s.deleted_at is null and (:start::uuid is null or s.id {{beyond}} :start)
+    order by s.id {{direction}} limit :most
+"""
+_WALK_DOWN = Statement(_WALK.replace("{beyond}", "<").replace("{direction}", "desc"))
+_WALK_UP = Statement(_WALK.replace("{beyond}", ">").replace("{direction}", "asc"))
+_SIZES = Statement("""
+    select d.source_id, sum(v.size)::bigint as size from documents d
+    join document_versions v on v.tenant_id = d.tenant_id and v.id = d.newest_version_id
+    where d.tenant_id = :tenant and d.source_id = any (:sources) and d.deleted_at is null group by 1
+""")
 _READABLE = Statement("""
     select s.id from sources s
     where s.tenant_id = :tenant and s.deleted_at is null
@@ -53,7 +70,8 @@ _READABLE = Statement("""
           select from bot_sources b where b.tenant_id = s.tenant_id and b.source_id = s.id and b.bot_id = :bot))
 """)
 _RENAME = Statement("""
-    update sources set name = coalesce(:name, name), duplicates = coalesce(:duplicates, duplicates)
+    update sources set name = coalesce(:name, name), duplicates = coalesce(:duplicates, duplicates),
+                       metadata = coalesce(:metadata::jsonb, metadata)
     where tenant_id = :tenant and id = :id and deleted_at is null
 """)
 _DELETE = Statement("""
@@ -71,6 +89,7 @@ class NewSource:
     duplicates: Duplicates = Duplicates.ALLOW
     chunk: ChunkRules = field(default_factory=ChunkRules)
     owner: UserId | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 async def add(tx: Transaction, source: NewSource) -> Source:
@@ -87,6 +106,7 @@ async def add(tx: Transaction, source: NewSource) -> Source:
             size=source.chunk.size,
             overlap=source.chunk.overlap,
             owner=source.owner,
+            metadata=dict(source.metadata),
         )
     except asyncpg.UniqueViolationError as error:
         raise Conflict(f"A source {source.name!r} exists already.", code="source_exists") from error
@@ -121,6 +141,16 @@ async def listed(tx: Transaction, *, bot: BotId | None, limit: int, cursor: str 
     return page([_source(row) for row in rows], places, limit, of=_LISTED)
 
 
+async def walk(tx: Transaction, step: Step) -> Walked[Source]:
+    rows = await tx.rows(_WALK_DOWN if step.goes_down else _WALK_UP, start=step.start, most=step.most)
+    return walked(step, [_source(row) for row in rows])
+
+
+async def sizes(tx: Transaction, sources: Collection[SourceId]) -> dict[SourceId, int]:
+    """The bytes of each source's documents; a source without any is not named."""
+    return {SourceId(row["source_id"]): row["size"] for row in await tx.rows(_SIZES, sources=list(sources))}
+
+
 async def readable(tx: Transaction, wish: Wish) -> frozenset[SourceId]:
     """The ids that the wish names, as far as the grant shows them. Raises NotFound if a named one is not there."""
     if wish.bot is not None and isinstance(tx.grant, TenantGrant):
@@ -138,10 +168,18 @@ async def resolve(tx: Transaction, ids: Collection[SourceId]) -> None:
     await readable(tx, Wish(sources=frozenset(ids)))
 
 
-async def change(tx: Transaction, source: SourceId, *, name: str | None, duplicates: Duplicates | None) -> Source:
-    """Raises NotFound, Conflict `source_exists`."""
+async def change(
+    tx: Transaction,
+    source: SourceId,
+    *,
+    name: str | None,
+    duplicates: Duplicates | None,
+    metadata: Mapping[str, str] | None = None,
+) -> Source:
+    """None leaves a field as it is. Raises NotFound, Conflict `source_exists`."""
+    kept = None if metadata is None else dict(metadata)
     try:
-        changed = await tx.run(_RENAME, id=source, name=name, duplicates=duplicates)
+        changed = await tx.run(_RENAME, id=source, name=name, duplicates=duplicates, metadata=kept)
     except asyncpg.UniqueViolationError as error:
         raise Conflict(f"A source {name!r} exists already.", code="source_exists") from error
     if not changed:
@@ -177,4 +215,5 @@ def _source(row: Any) -> Source:
         owner=row["owner_id"] and UserId(row["owner_id"]),
         documents={status: int(counts.get(status, 0)) for status in DocumentStatus},
         created_at=row["created_at"],
+        metadata=row["metadata"],
     )

@@ -268,7 +268,7 @@ def _bindings(grant: Grant, timeout: float) -> tuple[str, ...]:
 
 
 def _end_user(end_user: EndUser) -> str:
-    """As the policies compare it: the bytes in hexadecimal, so that no name can be taken for `*` or break the message."""
+    """As the policies compare it: the bytes in hexadecimal: no name can be taken for `*` or break the message."""
     match end_user:
         case None:
             return ""

@@ -1,7 +1,7 @@
 """The archive of a tenant: a plain tar of open files, as it is written and as each of its lines must be.
 
-JSON lines for what is rows, `blobs/<version id>` for original bytes, and `manifest.json` last: an archive that was cut
-short has none. docs/tenants.md describes the files.
+JSON lines for what is rows, `blobs/<version or file id>` for original bytes, and `manifest.json` last: an archive that
+was cut short has none. docs/tenants.md describes the files.
 """
 
 from datetime import datetime
@@ -11,12 +11,14 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from carrel.domain.chats import Rating
 from carrel.domain.keys import document_key
 from carrel.domain.library import Duplicates, SourceKind, Visibility
 from carrel.domain.rights import Role
 
 FORMAT: Final = "carrel-tenant"
-VERSION: Final = 1
+VERSION: Final = 2
+READABLE: Final = (1, 2)  # the first had no titles, no end users of messages and no feedback
 MANIFEST: Final = "manifest.json"
 FILES: Final = (
     "tenant.json",
@@ -25,11 +27,14 @@ FILES: Final = (
     "sources.jsonl",
     "bots.jsonl",
     "documents.jsonl",
+    "files.jsonl",
     "chunks.jsonl",
     "chats.jsonl",
     "messages.jsonl",
     "audit.jsonl",
 )
+SINCE_2: Final = frozenset({"files.jsonl"})
+"""What an archive of the first version has not."""
 LEFT_OUT: Final = (
     "passwords, sessions and one-time codes",
     "API keys and invitations",
@@ -133,21 +138,48 @@ class DocumentLine(_Line):
         return next((version for version in self.versions if version.live), self.versions[-1])
 
 
+class FileLine(_Line):
+    """`documents` are those that were made of it."""
+
+    id: UUID
+    owner_id: UUID
+    name: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_is_key)]
+    purpose: Short
+    media_type: Annotated[str, Field(max_length=1_024)] | None
+    size: Annotated[int, Field(ge=1)]
+    sha256: Digest
+    created_at: datetime
+    documents: list[UUID]
+
+
 class ChatLine(_Line):
     id: UUID
     owner_id: UUID
     bot_id: UUID | None
-    end_user: Short | None
+    end_user: Annotated[str, Field(min_length=1, max_length=512)] | None
+    title: Short = ""
     created_at: datetime
+    updated_at: datetime | None = None
 
 
 class CitationLine(_Line):
-    """`text_hash` finds the chunk again where ids are new; null where its text is gone."""
+    """`text_hash` finds the chunk again where ids are new; null where its text is gone.
 
-    n: Annotated[int, Field(ge=1, le=10_000)]
+    An `n` below 1 is no citation: the document is one that a refusal names in its guidance.
+    """
+
+    n: Annotated[int, Field(ge=-10_000, le=10_000)]
     document_id: UUID
     chunk_id: UUID
     text_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None
+
+
+class FeedbackLine(_Line):
+    rating: Rating
+    reason: Annotated[str, Field(max_length=10_000)]
+    bot_id: UUID | None
+    created_at: datetime
+    updated_at: datetime
 
 
 class MessageLine(_Line):
@@ -156,6 +188,13 @@ class MessageLine(_Line):
     question: Annotated[str, Field(max_length=100_000)]
     status: Literal["answered", "refused", "degraded", "removed"]
     answer: str
+    guidance: Annotated[list[str], Field(max_length=1_000)] = []
+    problem_code: Short | None = None
+    problem_detail: str | None = None
+    asked: Annotated[str, Field(max_length=100_000)] | None = None
+    grounding: float | None = None
+    unsupported: Annotated[list[str], Field(max_length=10_000)] = []
+    feedback: FeedbackLine | None = None
     model: str
     input_tokens: Annotated[int, Field(ge=0, le=2**31 - 1)]
     output_tokens: Annotated[int, Field(ge=0, le=2**31 - 1)]

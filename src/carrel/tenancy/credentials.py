@@ -111,7 +111,7 @@ class Credentials:
         Raises NotFound, Conflict `secret_unreadable` (also when its address was changed behind our back), Unavailable.
         """
         async with self._database.transaction(grant) as tx:
-            held = await providers.held(tx, credential)
+            held = await providers.kept(tx, credential)
             shown, kept = held.shown, held.encrypted
             box = Box(kept.ciphertext, kept.nonce, kept.key_version)
             place = _place(credential, provider=shown.provider, address=shown.base_url)

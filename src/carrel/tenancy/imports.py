@@ -16,18 +16,28 @@ from uuid import UUID
 import structlog
 
 from carrel.domain.access import Principal, for_accounts, for_job, govern, operate
+from carrel.domain.answers import ModelProblem
 from carrel.domain.audit import Act
 from carrel.domain.errors import Invalid
 from carrel.domain.ids import BotId, ChatId, DocumentId, MessageId, TenantId, UserId, new_id
 from carrel.domain.library import ChunkRules, DocumentStatus, Source, Tenant
 from carrel.domain.rights import Permission
 from carrel.ports.intake import Intake
-from carrel.store import audit, bots, documents, imports, sources
+from carrel.store import audit, bots, documents, files, imports, sources
 from carrel.store.bots import NewBot
-from carrel.store.imports import OldChat, OldMessage, Quote
+from carrel.store.imports import OldChat, OldFeedback, OldMessage, Quote
 from carrel.store.sources import NewSource
 from carrel.store.transaction import Database
-from carrel.tenancy.archive import BotLine, ChatLine, DocumentLine, MemberLine, MessageLine, SourceLine
+from carrel.tenancy.archive import (
+    BotLine,
+    ChatLine,
+    DocumentLine,
+    FeedbackLine,
+    FileLine,
+    MemberLine,
+    MessageLine,
+    SourceLine,
+)
 from carrel.tenancy.life import Life
 from carrel.tenancy.tenants import Tenants
 from carrel.tenancy.unpack import Archive, opened
@@ -105,6 +115,7 @@ class _Arrival:
         self._bots: dict[UUID, BotId] = {}
         self._sources: dict[UUID, Source] = {}
         self._documents: dict[UUID, DocumentId] = {}
+        self._homes: dict[UUID, Source] = {}
 
     async def run(self, importer: UserId | None) -> Imported:
         """The console is the same user everywhere, so `importer` keeps what it asked."""
@@ -114,6 +125,7 @@ class _Arrival:
         await self._make_bots()
         await self._make_sources()
         await self._bring_documents()
+        await self._bring_files()
         await self._wait()
         await self._keep_chats()
         await self._let_in()
@@ -168,7 +180,21 @@ class _Arrival:
         if line.attributes:
             async with self._database.transaction(grant) as tx:
                 await documents.describe(tx, document, line.attributes)
-        self._documents[line.id] = document
+        self._documents[line.id], self._homes[line.id] = document, source
+
+    async def _bring_files(self) -> None:
+        missing = set(self._archive.manifest.blobs.missing)
+        for line in self._archive.lines("files.jsonl", FileLine):
+            owner = self._owner(line.owner_id)
+            grant = for_job(self._tenant, owner)
+            if line.id in missing or owner is None:
+                continue
+            content = _read(self._archive.blob(line.id))
+            file = await self._intake.keep(grant, line.name, content, purpose=line.purpose, media_type=line.media_type)
+            async with self._database.transaction(grant) as tx:
+                for old in line.documents:
+                    if old in self._documents:
+                        await files.link(tx, file, self._documents[old], self._homes[old])
 
     async def _wait(self) -> None:
         """Until a worker has done them all."""
@@ -209,7 +235,14 @@ class _Arrival:
 
     def _chat(self, line: ChatLine) -> OldChat:
         bot = self._bots[line.bot_id] if line.bot_id else None
-        return OldChat(self._chat_id(line.id), bot, line.end_user, line.created_at)
+        return OldChat(
+            id=self._chat_id(line.id),
+            bot=bot,
+            end_user=line.end_user,
+            title=line.title,
+            created_at=line.created_at,
+            updated_at=line.updated_at or line.created_at,
+        )
 
     def _message(self, line: MessageLine) -> OldMessage:
         quotes = {
@@ -217,6 +250,7 @@ class _Arrival:
             for citation in line.citations
             if citation.text_hash and citation.document_id in self._documents
         }
+        named = {citation.n for citation in line.citations if citation.n < 1}
         return OldMessage(
             id=MessageId(imports.reissued(line.id, new_id())),
             chat=self._chat_id(line.chat_id),
@@ -228,7 +262,17 @@ class _Arrival:
             output_tokens=line.output_tokens,
             created_at=line.created_at,
             citations=quotes,
+            guidance=tuple(line.guidance) if named <= quotes.keys() else (),
+            problem=ModelProblem(line.problem_code, line.problem_detail or "") if line.problem_code else None,
+            asked=line.asked,
+            grounding=line.grounding,
+            unsupported=tuple(line.unsupported),
+            said=None if line.feedback is None else self._feedback(line.feedback),
         )
+
+    def _feedback(self, line: FeedbackLine) -> OldFeedback:
+        bot = None if line.bot_id is None else self._bots.get(line.bot_id)  # it may be gone since
+        return OldFeedback(line.rating, line.reason, bot, line.created_at, line.updated_at)
 
     def _chat_id(self, old: UUID) -> ChatId:
         return ChatId(uuid.uuid5(self._tenant, str(old)))

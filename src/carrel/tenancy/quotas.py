@@ -1,6 +1,6 @@
 """What a tenant may use and did use: looked at by its admins, set by operators."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final
 
@@ -13,6 +13,9 @@ from carrel.domain.quotas import Level, Quota, Quotas, UsageLine
 from carrel.domain.rights import Permission
 from carrel.store import audit, quotas, rates, tenants, usage
 from carrel.store.transaction import Database, Transaction
+from carrel.store.usage import By
+
+__all__ = ["MOST_DAYS", "Allowances", "By", "OwnLimits", "Period", "UsageReport"]
 
 MOST_DAYS: Final = 92
 
@@ -23,8 +26,7 @@ class Period:
 
     first: date | None = None
     last: date | None = None
-    by_day: bool = True
-    by_bot: bool = True
+    by: By = field(default_factory=By)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Allowances:
             first = period.first or last.replace(day=1)
             if not timedelta() <= last - first < timedelta(days=MOST_DAYS):
                 raise Invalid(f"Ask for 1 to {MOST_DAYS} days.", code="out_of_range", field="from")
-            lines = await usage.ledger(tx, first, last, by_day=period.by_day, by_bot=period.by_bot)
+            lines = await usage.ledger(tx, first, last, period.by)
             return UsageReport(first, last, tuple(lines), await quotas.standing(tx, self._defaults))
 
     async def of(self, principal: Principal, tenant: TenantId) -> OwnLimits:

@@ -21,10 +21,12 @@ from carrel.tenancy.archive import (
     FILES,
     FORMAT,
     MANIFEST,
-    VERSION,
+    READABLE,
+    SINCE_2,
     BotLine,
     ChatLine,
     DocumentLine,
+    FileLine,
     Manifest,
     MemberLine,
     MessageLine,
@@ -63,7 +65,9 @@ class Archive:
     tenant: TenantLine
 
     def lines(self, name: str, model: type[Model]) -> Iterator[Model]:
-        """Raises Invalid `archive_invalid`, `archive_damaged`."""
+        """None of a file that the archive is too old for. Raises Invalid `archive_invalid`, `archive_damaged`."""
+        if name in SINCE_2 - self.entries.keys():
+            return
         with self.path.open("rb") as file:
             for number, line in enumerate(_lines(file, name, self.entries[name]), start=1):
                 if _NUL.search(line):
@@ -134,7 +138,7 @@ def _header(block: bytes) -> tuple[str, int]:
 
 
 def _manifest(file: BinaryIO, entries: Mapping[str, Entry]) -> Manifest:
-    missing = [name for name in (*FILES, MANIFEST) if name not in entries]
+    missing = [name for name in (*FILES, MANIFEST) if name not in entries and name not in SINCE_2]
     if missing:
         raise _damaged(f"{missing[-1]} is missing")
     entry = entries[MANIFEST]
@@ -145,13 +149,14 @@ def _manifest(file: BinaryIO, entries: Mapping[str, Entry]) -> Manifest:
     if f'"format":"{FORMAT}"'.encode() not in text[:_PIECE]:
         raise _damaged("it is no archive of an organisation")
     version = re.search(rb'"version":(\d{1,9})\b', text[:_PIECE])
-    if version is None or int(version[1]) != VERSION:
-        raise Invalid(f"This archive is of another format than version {VERSION}.", code="archive_version")
+    if version is None or int(version[1]) not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise Invalid(f"This archive is of another format than versions {known}.", code="archive_version")
     return _parsed(Manifest, text, MANIFEST)
 
 
 def _check_files(file: BinaryIO, entries: Mapping[str, Entry], manifest: Manifest) -> None:
-    if manifest.files.keys() != set(FILES):
+    if manifest.files.keys() != set(FILES) & entries.keys() or (manifest.version > 1 and SINCE_2 - entries.keys()):
         raise _invalid(MANIFEST, "it names other files than there are")
     for name, noted in manifest.files.items():
         entry = entries[name]
@@ -239,11 +244,16 @@ class _Judge:
             for version in document.versions:
                 self._new("version", version.id, document.id)
                 if version.id not in missing:
-                    self._judge_bytes(version, present)
+                    self._judge_bytes(version, present, "documents.jsonl")
+        for file in self._each("files.jsonl", FileLine):
+            self._new("version", file.id, file.id)
+            self._demand("documents.jsonl", file.documents, file.id)
+            if file.id not in missing:
+                self._judge_bytes(file, present, "files.jsonl")
         if present:
-            raise _damaged("it holds bytes that no document names")
+            raise _damaged("it holds bytes that no document and no file names")
 
-    def _judge_bytes(self, version: VersionLine, present: set[str]) -> None:
+    def _judge_bytes(self, version: VersionLine | FileLine, present: set[str], named_in: str) -> None:
         name = f"blobs/{version.id}"
         if name not in present:
             raise _damaged(f"{name} is missing")
@@ -252,7 +262,7 @@ class _Judge:
         for piece in self.archive.blob(version.id):
             digest.update(piece)
         if (self.archive.entries[name].size, digest.hexdigest()) != (version.size, version.sha256):
-            raise _damaged(f"{name} is not what documents.jsonl says")
+            raise _damaged(f"{name} is not what {named_in} says")
 
     def _each(self, name: str, model: type[Model]) -> Iterator[Model]:
         count = 0
@@ -262,7 +272,8 @@ class _Judge:
             self._new(name, identifier, identifier)
             yield line
         self.known.setdefault(name, set())
-        if count != self.archive.manifest.files[name].lines:
+        noted = self.archive.manifest.files.get(name)
+        if count != (noted.lines if noted else 0):
             raise _invalid(name, "it has another number of lines than the manifest says")
 
     def _count(self, name: str) -> None:

@@ -15,9 +15,11 @@ from carrel.wiring.application import (
     working,
 )
 from carrel.wiring.database import Base, migrate
+from carrel.wiring.embedders import at_hand as embedder_at_hand
 from carrel.wiring.examination import doctor
 from carrel.wiring.home import Secrets, SettingsError, load, secrets_of
 from carrel.wiring.models import install_model, model
+from carrel.wiring.providers import at_hand as models_at_hand
 from carrel.wiring.rotation import Rotated, retire, rotate
 
 __all__ = [
@@ -33,11 +35,13 @@ __all__ = [
     "assemble",
     "configure",
     "doctor",
+    "embedder_at_hand",
     "formats",
     "install_model",
     "load",
     "migrate",
     "model",
+    "models_at_hand",
     "office",
     "retire",
     "rotate",

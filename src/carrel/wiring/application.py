@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, Final
 
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
 from carrel.adapters.lexical.postgres import PostgresWords
-from carrel.adapters.models.extractive import Extractive
 from carrel.adapters.parsers.media import SUPPORTED, media_type_of
 from carrel.adapters.vectors.pgvector import PgvectorIndexes
 from carrel.ask.across import Across
 from carrel.ask.answer import Answerer
+from carrel.ask.chats import Chats
 from carrel.ask.pipeline import Asking
 from carrel.ask.question import Asker
 from carrel.ask.retrieve import Retriever
+from carrel.ask.turns import RunningTurns
+from carrel.ask.vectors import Embeddings
 from carrel.domain.errors import Refusal
+from carrel.domain.hosts import KnownHosts
 from carrel.domain.jobs import JobKind
 from carrel.domain.layout import Thresholds
+from carrel.ingest.attach import Attaching
 from carrel.ingest.desk import Desk
 from carrel.ingest.farewell import Farewell
 from carrel.ingest.forget import Forgetting, Purge
@@ -35,13 +39,14 @@ from carrel.ingest.upload import Uploads
 from carrel.ingest.weigh import Weighing
 from carrel.library.bots import Bots
 from carrel.library.documents import Documents
+from carrel.library.files import Files
 from carrel.library.sources import Sources
 from carrel.operate.audit import Audit
 from carrel.operate.health import Health
 from carrel.operate.seal import Sealer
 from carrel.ports.embedder import Embedder
 from carrel.ports.lexical import Analyzer, LexicalIndexes
-from carrel.ports.model import Model
+from carrel.ports.model import MOST_ANSWER_TOKENS, Models
 from carrel.ports.parser import Parser
 from carrel.ports.vectors import VectorIndexes
 from carrel.settings import Settings
@@ -61,22 +66,25 @@ from carrel.tenancy.members import Members
 from carrel.tenancy.principals import Principals
 from carrel.tenancy.quotas import Allowances
 from carrel.tenancy.refusals import Refusals
+from carrel.tenancy.retention import Retention
 from carrel.tenancy.tenants import Tenants
 from carrel.tenancy.tidy import Tidying
 from carrel.tenancy.tokens import AccessTokens
 from carrel.tenancy.vault import Vault
+from carrel.wiring import embedders
 from carrel.wiring.database import Base, opened
+from carrel.wiring.embedders import Loaded
 from carrel.wiring.entrance import Entrance, entrance
 from carrel.wiring.intake import UploadIntake
 from carrel.wiring.mail import mailer, mailroom
+from carrel.wiring.providers import providers
 
 if TYPE_CHECKING:
-    from carrel.adapters.embedders.minilm import MiniLM
     from carrel.adapters.parsers.sandbox import SandboxedParser
 
 Task = Callable[[Work], Awaitable[None]]
 
-_PATIENCE: Final = 60.0
+_PATIENCE: Final = 600.0  # seconds; a model's own limits are narrower, and a quota is held for longer
 _HOARD: Final = 8 << 20  # bytes
 _CRUMBS: Final = 1 << 20  # bytes
 _ARENAS: Final = -8  # M_ARENA_MAX of malloc.h
@@ -84,15 +92,20 @@ _ARENAS: Final = -8  # M_ARENA_MAX of malloc.h
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Every collaborator that could be another product, and when a tenant is large."""
+    """Every collaborator that could be another product, and when a tenant is large.
+
+    `questions` is the embedder as it reads questions; None where it reads them like texts.
+    """
 
     base: Base
     embedder: Embedder
     analyzer: Analyzer
     vectors: VectorIndexes
     words: LexicalIndexes
-    model: Model
+    models: Models
     thresholds: Thresholds = field(default_factory=Thresholds)
+    answer_tokens: int = MOST_ANSWER_TOKENS
+    questions: Embedder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +131,24 @@ class Office:
     sources: Sources
     bots: Bots
     documents: Documents
+    files: Files
     uploads: Uploads
+    attaching: Attaching
     forgetting: Forgetting
     retries: Retries
+    chats: Chats
+    retention: Retention
     desk: Desk
     health: Health
+    hosts: KnownHosts
 
 
 @dataclass(frozen=True, slots=True)
 class Application(Office):
     asking: Asking
     across: Across
+    embeddings: Embeddings
+    turns: RunningTurns
 
 
 def _office(base: Base) -> Office:
@@ -137,6 +157,7 @@ def _office(base: Base) -> Office:
     logins = IssuerLogins(database, base.issuer) if base.issuer else None
     refusals = Refusals(database)
     tenants, life = Tenants(database), Life(database)
+    files = Files(database, base.blobs, quotas=base.quotas)
     uploads = Uploads(database, base.blobs, judge_type=media_type_of, quotas=base.quotas)
     return Office(
         principals=Principals(database, pepper=secrets.pepper, tokens=tokens, logins=logins, refusals=refusals),
@@ -146,9 +167,9 @@ def _office(base: Base) -> Office:
         tenants=tenants,
         life=life,
         exports=Exports(database, base.blobs),
-        imports=Imports(database, tenants, life, intake=UploadIntake(uploads)),
+        imports=Imports(database, tenants, life, intake=UploadIntake(uploads, files)),
         keys=Keys(database, pepper=secrets.pepper),
-        credentials=Credentials(database, Vault(secrets.master_keys), pepper=secrets.pepper),
+        credentials=_credentials(base),
         audit=Audit(database),
         gate=Gate(database, base.limiter, base.rates),
         allowances=Allowances(database, defaults=base.quotas),
@@ -156,14 +177,23 @@ def _office(base: Base) -> Office:
         members=Members(database),
         invitations=Invitations(database, Brakes(base.limiter, pepper=secrets.pepper), pepper=secrets.pepper),
         sources=Sources(database),
-        bots=Bots(database),
+        bots=Bots(database, base.offer),
         documents=Documents(database, base.blobs),
+        files=files,
         uploads=uploads,
+        attaching=Attaching(database, base.blobs, uploads),
         forgetting=Forgetting(database),
         retries=Retries(database),
+        chats=Chats(database),
+        retention=Retention(database, days=base.chat_days),
         desk=Desk(database),
         health=Health(database),
+        hosts=base.hosts,
     )
+
+
+def _credentials(base: Base) -> Credentials:
+    return Credentials(base.database, Vault(base.secrets.master_keys), pepper=base.secrets.pepper)
 
 
 def assemble(parts: Parts) -> Application:
@@ -171,14 +201,17 @@ def assemble(parts: Parts) -> Application:
     asking = Asking(
         parts.base.database,
         Retriever(parts.base.database, parts.vectors, parts.words),
-        Answerer(parts.model, patience=_PATIENCE),
-        asker=Asker(parts.embedder, parts.analyzer),
+        Answerer(patience=_PATIENCE, most_tokens=parts.answer_tokens),
+        models=parts.models,
+        asker=Asker(parts.questions or parts.embedder, parts.analyzer),
         analyzer=parts.analyzer,
         quotas=parts.base.quotas,
+        prices=parts.base.prices,
     )
     across = Across(parts.base.database, asking, gate=office.gate)
     fields = {name: getattr(office, name) for name in Office.__dataclass_fields__}
-    return Application(**fields, asking=asking, across=across)
+    embeddings = Embeddings(parts.embedder)
+    return Application(**fields, asking=asking, across=across, turns=RunningTurns(), embeddings=embeddings)
 
 
 def tasks(parts: Parts, parser: Parser) -> dict[JobKind, Task]:
@@ -193,7 +226,7 @@ def tasks(parts: Parts, parser: Parser) -> dict[JobKind, Task]:
         JobKind.PURGE: Purge(database, blobs, parts.vectors, parts.words).run,
         JobKind.WEIGH: _returning_memory(Weighing(database, parts.words, parts.thresholds).run),
         JobKind.RESHAPE: Reshaping(database, parts.thresholds).run,
-        JobKind.FAREWELL: Farewell(database).run,
+        JobKind.FAREWELL: Farewell(database, blobs).run,
     }
 
 
@@ -221,6 +254,7 @@ class Bench:
     sealer: Sealer
     mailroom: Mailroom
     tidy: Callable[[], Awaitable[None]]
+    forget_chats: Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -238,6 +272,7 @@ async def working(settings: Settings) -> AsyncIterator[Bench]:
             Sealer(parts.base.database),
             post,
             tidying.run,
+            Retention(parts.base.database, days=parts.base.chat_days).sweep,
         )
 
 
@@ -259,34 +294,35 @@ async def equipped(settings: Settings) -> AsyncIterator[Parts]:
 
     Raises what `opened` raises, and Unavailable `model_missing` with what to do.
     """
-    async with _loading(settings) as embedder, opened(settings) as base:
+    async with (
+        _loading(settings) as embedder,
+        opened(settings) as base,
+        providers(settings, _credentials(base)) as models,
+    ):
+        loaded = await embedder
         parts = Parts(
             base=base,
-            embedder=await embedder,
+            embedder=loaded.texts,
+            questions=loaded.questions,
             analyzer=EnglishAnalyzer(),
             vectors=PgvectorIndexes(base.database),
             words=PostgresWords(base.database),
-            model=Extractive(EnglishAnalyzer()),
+            models=models,
             thresholds=Thresholds(settings.layout.promote_at, settings.layout.demote_below),
+            answer_tokens=settings.answers.tokens,
         )
         _return_memory()
         yield parts
 
 
 @asynccontextmanager
-async def _loading(settings: Settings) -> AsyncIterator["asyncio.Task[MiniLM]"]:
-    task = asyncio.create_task(asyncio.to_thread(_load_embedder, settings))
+async def _loading(settings: Settings) -> AsyncIterator["asyncio.Task[Loaded]"]:
+    task = asyncio.create_task(embedders.load(settings))
     try:
         yield task
     finally:
         with suppress(Refusal):  # whoever awaited it has got it
-            (await task).close()
-
-
-def _load_embedder(settings: Settings) -> "MiniLM":
-    from carrel.adapters.embedders import minilm
-
-    return minilm.prepare(settings.folder, threads=settings.embedder.threads)
+            await (await task).close()
 
 
 def _returning_memory(task: Task) -> Task:

@@ -6,7 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from carrel.adapters.blobs.local import LocalBlobs
+from carrel.domain.hosts import KnownHosts
 from carrel.domain.limits import Rates
+from carrel.domain.models import Offer
+from carrel.domain.prices import NO_PRICES, Prices
 from carrel.domain.quotas import Quotas
 from carrel.ports.blobs import Blobs
 from carrel.ports.issuers import Issuer
@@ -18,8 +21,9 @@ from carrel.store.transaction import Database
 from carrel.tenancy.origins import Network, networks
 from carrel.tenancy.passwords import Passwords
 from carrel.wiring.home import Secrets, SettingsError, make_home, secrets_of
-from carrel.wiring.limits import in_memory, limiter, quotas, rates
+from carrel.wiring.limits import in_memory, limiter, prices, quotas, rates
 from carrel.wiring.login import issuer
+from carrel.wiring.providers import offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,12 @@ class Base:
     issuer: Issuer | None = None
     passwords: Passwords = field(default_factory=Passwords)
     proxies: tuple[Network, ...] = ()
+    hosts: KnownHosts = field(default_factory=KnownHosts)
     rates: Rates = field(default_factory=Rates)
     quotas: Quotas = field(default_factory=dict)
+    prices: Prices = NO_PRICES
+    chat_days: int | None = None
+    offer: Offer = field(default_factory=Offer)
 
 
 @asynccontextmanager
@@ -69,8 +77,12 @@ async def opened(settings: Settings) -> AsyncIterator[Base]:
                     counting,
                     issuer(settings),
                     proxies=proxies,
+                    hosts=KnownHosts(frozenset(settings.mcp.host_list), frozenset(settings.mcp.origin_list)),
                     rates=rates(settings.limits),
                     quotas=quotas(settings.quotas),
+                    prices=prices(settings.price_table),
+                    chat_days=settings.chats.retention_days,
+                    offer=offer(settings),
                 )
         finally:
             await database.close()

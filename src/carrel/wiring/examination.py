@@ -1,12 +1,15 @@
 """The doctor's facts: what only the adapters know, gathered for the journey that judges it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from carrel.domain.errors import ModelFailed, Refusal
 from carrel.operate.doctor import Mark, Patient, Remark, examine
-from carrel.settings import Settings, Smtp
+from carrel.settings import Extractive, MiniLM, Settings, Smtp
+from carrel.wiring import embedders, providers
 from carrel.wiring.application import parsing
 from carrel.wiring.database import addresses, migrates_itself
 from carrel.wiring.home import make_home
@@ -26,7 +29,8 @@ async def doctor(settings: Settings, *, patience: float = 20.0) -> list[Remark]:
         if embedded
         else "Is CARREL_DATABASE__URL right, and does it run?",
         migrates_itself=migrates_itself(settings),
-        embedder=lambda: _weights(model(settings)),
+        embedder=lambda: _embedder(settings),
+        model=lambda: _model(settings),
         blobs=settings.blobs.path or settings.folder / "blobs",
         sandbox=lambda: _sandbox_report(settings),
     )
@@ -58,6 +62,37 @@ async def _serving_address(settings: Settings) -> AsyncIterator[str]:
     make_home(settings.folder)
     async with addresses(settings) as found:
         yield found.app
+
+
+async def _embedder(settings: Settings) -> Remark:
+    """A provider's is asked once, in earnest: nothing else tells whether key, model and dimension are right."""
+    chosen = settings.embedder
+    if isinstance(chosen, MiniLM):
+        return _weights(await asyncio.to_thread(model, settings))
+    try:
+        loaded = await embedders.load(settings)
+        try:
+            await loaded.questions.embed([loaded.questions.tokenize("Does it answer?").ids])
+        finally:
+            await loaded.close()
+    except Refusal as refusal:
+        where = f"{chosen.kind}/{chosen.model} at {embedders.place_of(chosen)}"
+        return Remark(Mark.WRONG, "embedder", f"{where}: {refusal.detail} ({refusal.code})")
+    profile = loaded.texts.profile
+    sentence = f"{profile.name} at {embedders.place_of(chosen)} answers with {profile.dimension:,} numbers."
+    return Remark(Mark.GOOD, "embedder", sentence)
+
+
+async def _model(settings: Settings) -> Remark:
+    """Asked once, in earnest, as the embedder is: a few tokens tell whether address, key and name are right."""
+    if isinstance(settings.model, Extractive):
+        return Remark(Mark.GOOD, "model", "Answers are the evidence's own sentences: no model is called.")
+    name = f"{settings.model.kind}:{settings.model.model}"
+    try:
+        await providers.try_out(settings)
+    except ModelFailed as failure:
+        return Remark(Mark.WRONG, "model", f"{name}: {failure.detail} ({failure.code}, CARREL_MODEL__…)")
+    return Remark(Mark.GOOD, "model", f"{name} answers.")
 
 
 def _weights(found: "Condition") -> Remark:

@@ -1,12 +1,13 @@
 """Limits: where calls are counted, and what holds for tenants that have no limits of their own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from carrel.domain.limits import Limit, Rates, RouteClass, limit_of
+from carrel.domain.prices import Price, Prices
 from carrel.domain.quotas import Quota, Quotas, Resource
 from carrel.ports.limits import Limiter
-from carrel.settings import Limits, QuotaDefaults, TenantRates
+from carrel.settings import Limits, ModelPrice, QuotaDefaults, TenantRates
 
 
 def in_memory() -> Limiter:
@@ -36,6 +37,10 @@ def rates(rules: Limits) -> Rates:
 def quotas(rules: QuotaDefaults) -> Quotas:
     amounts = {resource: getattr(rules, resource.value) for resource in Resource}
     return {resource: Quota(hard=amount) for resource, amount in amounts.items() if amount is not None}
+
+
+def prices(table: Mapping[str, ModelPrice]) -> Prices:
+    return Prices({name: Price(price.input, price.output) for name, price in table.items()})
 
 
 def _limits(rules: Limits | TenantRates) -> dict[RouteClass, Limit]:

@@ -22,6 +22,7 @@ async def _work(settings: wiring.Settings, *, tell: bool) -> None:
         wiring.working(settings) as bench,
         hourly(bench.sweep),
         hourly(bench.tidy),
+        hourly(bench.forget_chats),
         sealing(bench.sealer),
         sending(bench.mailroom),
     ):

@@ -19,11 +19,11 @@ from carrel.store.generations import LIVE_ID
 from carrel.store.transaction import Database, Statement, Transaction
 from carrel.store.versions import pin
 
-_PUT = Statement("select put_dense_384(:generation, :chunks, :sources, :versions, :embeddings)")
-_COPY = Statement("select copied, unguarded from copy_dense_384(:generation, :old, :new, :source, :version)")
-_SEARCH = Statement(f"select chunk_id, score from search_dense_384({LIVE_ID}, :question, :allowed, :versions, :most)")
-_FORGET = Statement("select forget_dense_384(:version)")
-_COUNT = Statement(f"select count_dense_384({LIVE_ID})")
+_PUT = Statement("select put_dense(:generation, :chunks, :sources, :versions, :embeddings)")
+_COPY = Statement("select copied, unguarded from copy_dense(:generation, :old, :new, :source, :version)")
+_SEARCH = Statement(f"select chunk_id, score from search_dense({LIVE_ID}, :question, :allowed, :versions, :most)")
+_FORGET = Statement("select forget_dense(:version)")
+_COUNT = Statement(f"select count_dense({LIVE_ID})")
 
 
 class PgvectorIndexes:

@@ -1,6 +1,6 @@
 """The way out to other machines: every address judged before it is connected to."""
 
 from carrel.adapters.web.addresses import Allowed, Judge
-from carrel.adapters.web.fetch import OutboundWeb, Rules
+from carrel.adapters.web.fetch import JudgedTransport, OutboundWeb, Rules
 
-__all__ = ["Allowed", "Judge", "OutboundWeb", "Rules"]
+__all__ = ["Allowed", "Judge", "JudgedTransport", "OutboundWeb", "Rules"]

@@ -35,13 +35,16 @@ class Rules:
 
 
 class JudgedTransport(httpx2.AsyncBaseTransport):
-    """For any client that takes a transport: it connects to judged addresses only, whoever asks."""
+    """For any client that takes a transport: it connects to judged addresses only, whoever asks.
 
-    def __init__(self, rules: Rules, trust: ssl.SSLContext) -> None:
+    `kept` connections wait for a next request: only for a client of one address, since they were opened for its name.
+    """
+
+    def __init__(self, rules: Rules, trust: ssl.SSLContext, *, kept: int = 0) -> None:
         self._judge = Judge(rules.allowed)
         self._ports = rules.ports
         self._inner = httpx2.AsyncHTTPTransport(
-            verify=trust, trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0)
+            verify=trust, trust_env=False, limits=httpx2.Limits(max_keepalive_connections=kept)
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -12,7 +12,7 @@ from carrel.api.limits import counted, warn
 from carrel.api.schemas.answers import ChatAnswer, ChatRequest, Hits, SearchRequest
 from carrel.api.security import GuardedRoute, MayAsk, MaySearchAcross, principal_of, still_admitted
 from carrel.api.state import App
-from carrel.api.streaming import EVENT, Check, EventStream, repeated
+from carrel.api.streaming import EVENT, EventStream, repeated
 from carrel.ask.pipeline import Done, Event, Evidence
 from carrel.library.sources import Replayed
 from carrel.wiring import Application
@@ -40,10 +40,14 @@ async def search(principal: MaySearchAcross, app: App, wish: SearchRequest) -> H
 async def chat(  # noqa: PLR0917 - FastAPI calls it by name
     request: Request, principal: MayAsk, app: App, wish: ChatRequest, once: IdempotencyKey
 ) -> ChatAnswer | Response:
-    """An answer with citations, or an honest refusal with guidance; a repeated stream gives the answer in one piece."""
+    """An answer with citations, an honest refusal with guidance, or the best passages when the model failed.
+
+    A stream whose reader leaves is finished and kept in its chat; a repeated one gives the answer in one piece.
+    """
     events = _answered(request, app, wish, once)
     if wish.stream:
-        return await _streamed(counted(app.gate, principal, events), partial(still_admitted, request))
+        turn = counted(app.gate, principal, events)
+        return await _streamed(app.turns.begin(turn, check=partial(still_admitted, request)))
     async with aclosing(events):
         (done,) = [event async for event in events if isinstance(event, Done)]
     return ChatAnswer.of(done.remembered)
@@ -58,8 +62,8 @@ async def _answered(request: Request, app: Application, wish: ChatRequest, once:
             yield event
 
 
-async def _streamed(events: AsyncGenerator[Event], check: Check) -> Response:
+async def _streamed(events: AsyncGenerator[Event]) -> Response:
     try:
-        return await EventStream.begin(events, check=check)
+        return await EventStream.begin(events)
     except Replayed as replayed:
         return repeated(ChatAnswer.model_validate(replayed.answer.body))

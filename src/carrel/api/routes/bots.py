@@ -1,7 +1,7 @@
 """Bots: each reads the sources that it was given."""
 
 from collections.abc import Iterable
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -16,13 +16,13 @@ from carrel.domain.ids import BotId
 
 router = APIRouter(prefix="/v1/bots", tags=["bots"], route_class=GuardedRoute)
 
-_MODEL: Final = "extractive"
-
 
 @router.post("", status_code=201, responses={404: {}, 409: {}})
 async def create_bot(principal: MayCurate, app: App, wish: NewBot, once: IdempotencyKey) -> BotView:
-    """Make a bot. 404 when a source or the credential is not there, 409 `bot_exists`."""
-    _check_model(wish.model)
+    """Make a bot. 404 when a source or the credential is not there, 409 `bot_exists`.
+
+    422 `unknown_model` for a model that needs a credential, `unusable_credential` for one that cannot be called.
+    """
     _check_retrieval(wish.retrieval)
     memo = once.memo(wish, 201, BotView.of)
     return BotView.of(await app.bots.create(principal, wish.wish(), memo=memo))
@@ -52,12 +52,6 @@ async def change_bot(principal: MayCurate, app: App, bot_id: UUID, change: BotCh
 async def delete_bot(principal: MayCurate, app: App, bot_id: UUID) -> None:
     """Remove a bot; its sources stay."""
     await app.bots.delete(principal, BotId(bot_id))
-
-
-def _check_model(model: str | None) -> None:
-    """Raises Invalid `unknown_model`."""
-    if model not in {None, _MODEL}:
-        raise Invalid(f"The only model is {_MODEL}.", code="unknown_model", field="model")
 
 
 def _check_retrieval(names: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from carrel.api.idempotency import IdempotencyKey
+from carrel.api.schemas.retention import RetentionView, RetentionWish
 from carrel.api.schemas.tenants import NewTenant, TenantChange, TenantList, TenantReceiptView, TenantView
 from carrel.api.schemas.types import Paging
 from carrel.api.security import GuardedRoute, MayExport, MayOperate, MayOwn
@@ -91,3 +92,15 @@ async def _all(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]
 async def get_tenant_receipt(principal: MayOperate, app: App, tenant_id: UUID) -> TenantReceiptView:
     """What was destroyed of a tenant that was deleted."""
     return TenantReceiptView.of(await app.life.receipt(principal, TenantId(tenant_id)))
+
+
+@router.get("/{tenant_id}/retention")
+async def get_retention(principal: MayOwn, app: App, tenant_id: UUID) -> RetentionView:
+    """How long a tenant's chats are kept after their last question."""
+    return RetentionView.of(await app.retention.of(principal, TenantId(tenant_id)))
+
+
+@router.put("/{tenant_id}/retention")
+async def set_retention(principal: MayOwn, app: App, tenant_id: UUID, wish: RetentionWish) -> RetentionView:
+    """Keep a tenant's chats for a shorter time than the deployment does. 422 `out_of_range` for a longer one."""
+    return RetentionView.of(await app.retention.set(principal, TenantId(tenant_id), wish.chat_days))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from carrel.api.schemas.types import Asked, AttributeName, Choice, Flag, Identifier, Identifiers, Name, Text, whole
 from carrel.ask.across import MOST_TENANTS, FoundAcross
 from carrel.ask.pipeline import ChatWish, Found, SearchWish
-from carrel.domain.answers import AnswerStatus, Citation, Passage, Remembered
+from carrel.domain.answers import AnswerStatus, Citation, ModelProblem, Passage, Remembered
 from carrel.domain.ids import BotId, ChatId, SourceId
 
 Question = Annotated[
@@ -57,7 +57,7 @@ class SearchRequest(_Scoped):
 class ChatRequest(_Scoped):
     message: Question
     chat_id: Annotated[Identifier | None, Field(description="Go on with this chat; absent begins one.")] = None
-    end_user: Annotated[Name | None, Field(description="Your own name for who asks.")] = None
+    end_user: Annotated[Name | None, Field(description="Your own name for who asks; its chats are its own.")] = None
     stream: Annotated[Flag, Field(description="Answer as server-sent events.")] = False
 
     def wish(self) -> ChatWish:
@@ -166,6 +166,17 @@ class UsageView(BaseModel):
     model: str
 
 
+class ModelProblemView(BaseModel):
+    """Why the model's answer is missing or cut off."""
+
+    code: str
+    detail: str
+
+    @classmethod
+    def of(cls, problem: ModelProblem | None) -> "ModelProblemView | None":
+        return None if problem is None else cls(code=problem.code, detail=problem.detail)
+
+
 class ChatAnswer(BaseModel):
     chat_id: UUID
     message_id: UUID
@@ -175,6 +186,12 @@ class ChatAnswer(BaseModel):
     evidence: list[HitView]
     guidance: list[str]
     usage: UsageView
+    problem: Annotated[ModelProblemView | None, Field(description="What the model did, when degraded.")] = None
+    asked: Annotated[str | None, Field(description="The question as it was searched, made to stand alone.")] = None
+    grounding: Annotated[
+        float | None, Field(ge=0, le=1, description="How far the evidence bears the answer out; null unless answered.")
+    ] = None
+    unsupported: Annotated[list[str], Field(description="Sentences that the evidence does not bear out.")] = []
 
     @classmethod
     def of(cls, remembered: Remembered) -> "ChatAnswer":
@@ -192,6 +209,10 @@ class ChatAnswer(BaseModel):
                 output_tokens=answer.usage.output_tokens,
                 model=answer.usage.model,
             ),
+            problem=ModelProblemView.of(answer.problem),
+            asked=answer.asked,
+            grounding=answer.grounding,
+            unsupported=list(answer.unsupported),
         )
 
 

@@ -13,6 +13,13 @@ from carrel.library.bots import BotChange as Change
 from carrel.library.bots import NewBot as BotWish
 
 Instructions = Annotated[Text, Field(max_length=8000)]
+ModelName = Annotated[
+    Text,
+    Field(
+        max_length=200,
+        description="As its provider calls it; `extractive` for the one without a provider; none is the deployment's.",
+    ),
+]
 Credential = Annotated[Identifier | None, Field(description="The provider credential that its model is called with.")]
 
 
@@ -20,7 +27,7 @@ class NewBot(Asked):
     name: Name
     source_ids: Annotated[Identifiers, Field(description="The bot reads these sources and no other.")]
     instructions: Instructions = ""
-    model: Name | None = None
+    model: ModelName | None = None
     credential_id: Credential = None
     retrieval: Attributes = Field(default_factory=dict)
 
@@ -29,18 +36,19 @@ class NewBot(Asked):
             name=self.name,
             sources=frozenset(map(SourceId, self.source_ids)),
             instructions=self.instructions,
-            model=self.model,
+            model=self.model or None,
             retrieval=self.retrieval,
             credential=None if self.credential_id is None else CredentialId(self.credential_id),
         )
 
 
 class BotChange(Asked):
-    """What is absent or null stays as it is."""
+    """What is absent or null stays as it is. An empty model is the deployment's own again."""
 
     name: Name | None = None
     source_ids: Identifiers | None = None
     instructions: Instructions | None = None
+    model: ModelName | None = None
     credential_id: Credential = None
     retrieval: Attributes | None = None
 
@@ -49,6 +57,7 @@ class BotChange(Asked):
             name=self.name,
             sources=None if self.source_ids is None else frozenset(map(SourceId, self.source_ids)),
             instructions=self.instructions,
+            model=self.model,
             retrieval=self.retrieval,
             credential=None if self.credential_id is None else CredentialId(self.credential_id),
         )

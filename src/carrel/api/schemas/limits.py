@@ -13,7 +13,7 @@ from carrel.api.schemas.types import Asked, whole
 from carrel.domain.errors import Invalid
 from carrel.domain.limits import Limit, Rates, RouteClass, limit_of
 from carrel.domain.quotas import UNLIMITED, Level, Quota, Quotas, Resource, UsageLine
-from carrel.tenancy.quotas import MOST_DAYS, OwnLimits, Period, UsageReport
+from carrel.tenancy.quotas import MOST_DAYS, By, OwnLimits, Period, UsageReport
 
 _MOST: Final = 10**15
 
@@ -111,6 +111,8 @@ def _quota_view(quota: Quota = UNLIMITED) -> QuotaView:
 class Grouping(StrEnum):
     DAY = "day"
     BOT = "bot"
+    MEMBER = "member"
+    MODEL = "model"
 
 
 class UsageQuery(Asked):
@@ -120,15 +122,19 @@ class UsageQuery(Asked):
     last: Annotated[date | None, Field(alias="to", description=f"Today, if absent. At most {MOST_DAYS} days.")] = None
     group: Annotated[
         tuple[Grouping, ...],
-        Field(max_length=2, description="What a line is for; given once for each. Both, if absent."),
+        Field(max_length=4, description="What a line is for; given once for each. Day and bot, if absent."),
     ] = (Grouping.DAY, Grouping.BOT)
 
     def period(self) -> Period:
-        return Period(self.first, self.last, by_day=Grouping.DAY in self.group, by_bot=Grouping.BOT in self.group)
+        wanted = {grouping.value: grouping in self.group for grouping in Grouping}
+        return Period(self.first, self.last, By(**wanted))
 
 
 class UsageLineView(BaseModel):
-    """`day` or `bot_id` is null where lines are not grouped by it; `bot_id` also where no bot was asked."""
+    """`day`, `bot_id`, `member_id` or `model` is null where lines are not grouped by it, or where there was none.
+
+    `cost` is in the unit of the price table, and null where no price is known; it leaves `unpriced` questions out.
+    """
 
     kind: str
     day: date | None
@@ -137,6 +143,10 @@ class UsageLineView(BaseModel):
     bytes: int
     input_tokens: int
     output_tokens: int
+    member_id: UUID | None
+    model: str | None
+    cost: float | None
+    unpriced: int
 
     @classmethod
     def of(cls, line: UsageLine) -> "UsageLineView":
@@ -148,6 +158,10 @@ class UsageLineView(BaseModel):
             bytes=line.bytes,
             input_tokens=line.input_tokens,
             output_tokens=line.output_tokens,
+            member_id=line.member,
+            model=line.model,
+            cost=None if line.cost is None else float(line.cost),
+            unpriced=line.unpriced,
         )
 
 

@@ -78,6 +78,10 @@ def _identifier(value: Any) -> UUID:
     raise wrong("invalid_id", "This is not an id.")
 
 
+def is_identifier(text: str) -> bool:
+    return _ID.fullmatch(text) is not None
+
+
 def whole(value: Any) -> Any:
     """A number that JSON calls an integer: 5 and 5.0, but neither "5" nor true."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
@@ -85,14 +89,15 @@ def whole(value: Any) -> Any:
     return int(value)
 
 
-def _digits(value: Any) -> Any:
+def digits(value: Any) -> Any:
     """A number in a query: digits, and nothing else that Python would read as a number."""
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
         raise wrong("invalid_type", "This must be a whole number.")
     return value
 
 
-def _scalar(value: Any) -> AttributeValue:
+def scalar(value: Any) -> AttributeValue:
+    """A value that an attribute can have."""
     if isinstance(value, str):
         if len(value) > _LONGEST_VALUE:
             raise wrong("too_long", f"At most {_LONGEST_VALUE} characters.")
@@ -103,7 +108,7 @@ def _scalar(value: Any) -> AttributeValue:
 
 
 def _choice(value: Any) -> list[AttributeValue]:
-    values = [_scalar(one) for one in value] if isinstance(value, list) else [_scalar(value)]
+    values = [scalar(one) for one in value] if isinstance(value, list) else [scalar(value)]
     if not 0 < len(values) <= _MOST_CHOICES:
         raise wrong("invalid_filter", f"Give one value, or a list of 1 to {_MOST_CHOICES}.")
     return values
@@ -139,7 +144,7 @@ Email = Annotated[str, BeforeValidator(_address), Field(json_schema_extra={"form
 Identifier = Annotated[UUID, BeforeValidator(_identifier)]
 Flag = Annotated[bool, Strict()]
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_in_utc)]
-Scalar = Annotated[AttributeValue, PlainValidator(_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
+Scalar = Annotated[AttributeValue, PlainValidator(scalar), WithJsonSchema(_SCALAR_SCHEMA)]
 Choice = Annotated[list[AttributeValue], PlainValidator(_choice), WithJsonSchema(_CHOICE_SCHEMA)]
 AttributeName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_text)]
 Attributes = Annotated[Mapping[AttributeName, Scalar], Field(max_length=64)]
@@ -149,5 +154,5 @@ Identifiers = Annotated[list[Identifier], Field(max_length=1000)]
 class Paging(Asked):
     """Which part of a list."""
 
-    limit: Annotated[int, Field(ge=1, le=200), BeforeValidator(_digits)] = 50
+    limit: Annotated[int, Field(ge=1, le=200), BeforeValidator(digits)] = 50
     cursor: Annotated[str | None, Field(max_length=512, description="`next_cursor` of the page before.")] = None

@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from carrel.cli.files import File, gather
+
+if TYPE_CHECKING:
+    from carrel.evaluate.facts import Organisation as LabelledOrganisation
 
 ORGANISATIONS: Final = {
     "forgecraft": "Forgecraft Supply",
@@ -46,6 +49,13 @@ def organisations() -> list[Organisation]:
         Organisation(slug, name, tuple(gather([folder / slug], MEDIA_TYPES).files))
         for slug, name in ORGANISATIONS.items()
     ]
+
+
+def labelled() -> "list[LabelledOrganisation]":
+    """With all the questions of which the answer is known, for an evaluation."""
+    from carrel.evaluate.facts import load_organisations
+
+    return load_organisations(_folder(), list(ORGANISATIONS))
 
 
 def shared_questions() -> list[SharedQuestion]:

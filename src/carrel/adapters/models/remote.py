@@ -1,0 +1,196 @@
+"""A model elsewhere: one stream, three limits of time, and a few more tries before its first word."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from carrel.adapters.models.breaker import Circuit
+from carrel.adapters.models.calls import Account, Failed, Piece, Told, Wire, broke_off
+from carrel.adapters.models.clients import Clients
+from carrel.domain.answers import Usage
+from carrel.domain.errors import ModelFailed
+from carrel.ports.model import Draft, Message, Prompt, Speaker
+
+TEMPERATURE: Final = 0.2
+
+_MOST_TRIES: Final = 3
+_FIRST_PAUSE: Final = 0.5
+_AFTERWARDS: Final = 5.0  # seconds for the usage, when the last word has been said
+_BREAKS: Final = frozenset({"model_failed", "model_throttled", "model_unreachable"})  # in the middle of an answer
+_LONGEST_TOKEN: Final = 32  # characters: more than a tokenizer puts into one, on average
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds: for a connection; to the first word, with everything that is tried before; and for the whole answer."""
+
+    connect: float = 10.0
+    first_token: float = 30.0
+    whole: float = 120.0
+
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class Remote:
+    """Temperature is 0.2.
+
+    Tokens are booked as the provider reports them. Of a stream that breaks before its report, each piece that came is a
+    token: it holds one at least. What was read is booked only if it was reported before.
+    """
+
+    follows_instructions: Final = True
+
+    def __init__(
+        self,
+        account: Account,
+        model: str,
+        clients: Clients,
+        circuit: Circuit,
+        *,
+        context_tokens: int,
+        patience: Patience,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._account = account
+        self._model = model
+        self._clients = clients
+        self._circuit = circuit
+        self._context_tokens = context_tokens
+        self._patience = patience
+        self._sleep = sleep
+
+    @property
+    def name(self) -> str:
+        return f"{self._account.provider}:{self._model}"
+
+    @property
+    def context_tokens(self) -> int:
+        return self._context_tokens
+
+    async def write(self, prompt: Prompt) -> AsyncGenerator[Draft]:
+        """Raises ModelFailed."""
+        told = self._told(prompt)
+        tally = _Tally(self.name)
+        left = prompt.most_tokens * _LONGEST_TOKEN
+        with self._circuit.call() as circuit:
+            async with self._clients.using(self._account) as wire, aclosing(self._tried(wire, told, tally)) as pieces:
+                async for piece in pieces:
+                    if piece.text:
+                        circuit.speaks()
+                    left -= len(piece.text)
+                    if left < 0:
+                        raise ModelFailed("The model did not stop where it was told to.")
+                    yield Draft(piece.text, tally.counted(piece))
+
+    def _told(self, prompt: Prompt) -> Told:
+        messages = prompt.messages or (Message(Speaker.USER, prompt.question),)
+        return Told(self._model, messages, prompt.most_tokens, TEMPERATURE, self._context_tokens)
+
+    async def _tried(self, wire: Wire, told: Told, tally: "_Tally") -> AsyncGenerator[Piece]:
+        """Again only before the first word, and only if the wait ends before the time for it does."""
+        watch = _Watch(self._patience)
+        for tries in range(1, _MOST_TRIES + 1):
+            try:
+                async with aclosing(_whole(wire, told, watch)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+            except Failed as failure:
+                if watch.has_begun:
+                    raise (broke_off() if failure.code in _BREAKS else failure) from None
+                pause = _pause(failure, tries)
+                if not failure.again or tries == _MOST_TRIES or pause >= watch.left:
+                    raise
+                tally.start_again()
+                async with watch.waiting():
+                    await self._sleep(pause)
+            else:
+                return
+
+
+async def _whole(wire: Wire, told: Told, watch: "_Watch") -> AsyncGenerator[Piece]:
+    """One stream, which must say that it was whole. What fails after that is not missed."""
+    is_whole = False
+    async with aclosing(wire.stream(told)) as pieces:
+        while True:
+            try:
+                async with watch.waiting(at_most=_AFTERWARDS if is_whole else None):
+                    piece = await anext(pieces, None)
+            except ModelFailed:
+                if is_whole:
+                    return
+                raise
+            if piece is None:
+                break
+            is_whole = is_whole or piece.is_last
+            watch.has_begun = watch.has_begun or bool(piece.text)
+            yield piece
+    if not is_whole:
+        raise Failed("The model stopped without saying that it was done.", code="model_broke_off")
+    if not watch.has_begun:
+        raise Failed("The model wrote nothing: it may have used up its tokens by thinking.", code="model_failed")
+
+
+def _pause(failure: Failed, tries: int) -> float:
+    """As long as the provider says; else half a second, doubled each time, up to a fifth more or less."""
+    if failure.wait is not None:
+        return failure.wait
+    return _FIRST_PAUSE * float(2 ** (tries - 1)) * random.uniform(0.8, 1.2)  # noqa: S311 - it only spreads the load
+
+
+class _Watch:
+    """Counts the time that we wait for the provider, never a slow reader's."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._first = patience.first_token
+        self._whole = patience.whole
+        self._waited = 0.0
+        self.has_begun = False
+
+    @property
+    def left(self) -> float:
+        limit = self._whole if self.has_begun else min(self._first, self._whole)
+        return max(limit - self._waited, 0.0)
+
+    @asynccontextmanager
+    async def waiting(self, *, at_most: float | None = None) -> AsyncIterator[None]:
+        """Raises Failed `model_timeout`."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self.left if at_most is None else min(self.left, at_most)):
+                yield
+        except TimeoutError:
+            late = "finish its answer" if self.has_begun else "begin its answer"
+            raise Failed(f"The model did not {late} in time.", code="model_timeout") from None
+        finally:
+            self._waited += time.monotonic() - started
+
+
+class _Tally:
+    """Tokens so far: those of former tries, and of this one the latest report, or the pieces if they are more."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._before = (0, 0)
+        self._read = self._written = self._pieces = 0
+        self._is_done = False
+
+    def counted(self, piece: Piece) -> Usage:
+        self._pieces += bool(piece.text)
+        self._is_done = self._is_done or piece.is_last
+        self._read = self._read if piece.input_tokens is None else piece.input_tokens
+        if piece.output_tokens is not None:
+            self._written = piece.output_tokens
+            self._pieces = 0 if self._is_done else self._pieces
+        read, written = self._before
+        return Usage(read + self._read, written + max(self._written, self._pieces), self._model)
+
+    def start_again(self) -> None:
+        read, written = self._before
+        self._before = (read + self._read, written + max(self._written, self._pieces))
+        self._read = self._written = self._pieces = 0
+        self._is_done = False

@@ -1,0 +1,75 @@
+"""Vectors of texts by the deployment's own embedder, for whoever keeps an index elsewhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from carrel.domain.access import Principal, require
+from carrel.domain.errors import Invalid
+from carrel.domain.rights import Permission
+from carrel.ports.embedder import Embedder, Vector
+
+MOST_TEXTS: Final = 1_000
+_AT_ONCE: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One vector of length 1 for each text, and how many tokens these had."""
+
+    vectors: tuple[Vector, ...]
+    tokens: int
+
+
+class Embeddings:
+    """A text that is longer than the embedder takes becomes the mean of its parts, weighted by their lengths."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    @property
+    def name(self) -> str:
+        return self._embedder.profile.name
+
+    @property
+    def dimension(self) -> int:
+        return self._embedder.profile.dimension
+
+    async def embed(self, principal: Principal, texts: Sequence[str]) -> Embedded:
+        """Raises Denied, Invalid, Unavailable."""
+        require(principal, Permission.SEARCH)
+        if not 1 <= len(texts) <= MOST_TEXTS:
+            raise Invalid(f"Send 1 to {MOST_TEXTS} texts.", code="too_long", field="input")
+        if not all(texts):
+            raise Invalid("A text has at least one character.", code="too_short", field="input")
+        tokenized = [self._embedder.tokenize(text).ids for text in texts]
+        parts = [part for ids in tokenized for part in self._parts(ids)]
+        vectors = await self._all(parts)
+        joined, place = [], 0
+        for ids in tokenized:
+            mine = self._parts(ids)
+            joined.append(_mean(vectors[place : place + len(mine)], [len(part) for part in mine]))
+            place += len(mine)
+        return Embedded(tuple(joined), sum(map(len, tokenized)))
+
+    def _parts(self, ids: Sequence[int]) -> list[Sequence[int]]:
+        most = self._embedder.profile.max_tokens
+        return [ids[first : first + most] for first in range(0, len(ids), most)] or [ids]
+
+    async def _all(self, parts: Sequence[Sequence[int]]) -> list[Vector]:
+        """In turns, so that a question need not wait for the whole."""
+        vectors: list[Vector] = []
+        for first in range(0, len(parts), _AT_ONCE):
+            vectors += await self._embedder.embed(parts[first : first + _AT_ONCE])
+        return vectors
+
+
+def _mean(vectors: Sequence[Vector], lengths: Sequence[int]) -> Vector:
+    if len(vectors) == 1:
+        return vectors[0]
+    mean = np.average(np.stack(vectors), axis=0, weights=np.array(lengths, dtype=np.float64)).astype(np.float32)
+    size = float(np.linalg.norm(mean))
+    result: Vector = mean / np.float32(size) if size else mean
+    return result

@@ -1,0 +1,39 @@
+"""What all groups of settings have in common."""
+
+import re
+from ipaddress import ip_network
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+)
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def named_model(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}", value):
+        raise ValueError("write a model's name as its provider does, as in gpt-5-mini")
+    return value
+
+
+ModelName = Annotated[str, AfterValidator(named_model)]
+
+
+def words(value: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+def places(value: str | None) -> str | None:
+    """Raises ValueError for what is neither a name nor a network."""
+    try:
+        for word in words(value or ""):
+            if "/" in word:
+                ip_network(word)
+    except ValueError as error:
+        raise ValueError("write names and networks, as in idp.internal,10.0.0.0/8") from error
+    return value

@@ -1,0 +1,109 @@
+"""Which language models write: what the settings choose for all, and what tenants' credentials lead to."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, assert_never
+from urllib.parse import urlsplit
+
+from carrel.adapters.lexical.analyzer import EnglishAnalyzer
+from carrel.adapters.models.breaker import Circuits
+from carrel.adapters.models.calls import Account
+from carrel.adapters.models.clients import Clients
+from carrel.adapters.models.extractive import Extractive
+from carrel.adapters.models.providers import Own, Providers, Safe
+from carrel.adapters.models.remote import Patience, Remote
+from carrel.adapters.models.ways import Ways
+from carrel.domain.models import EXTRACTIVE, Offer
+from carrel.domain.secret import Secret
+from carrel.ports.model import Prompt
+from carrel.settings import AnthropicModel, BedrockModel, OllamaModel, OpenAIModel, RemoteModel, Settings
+from carrel.settings import Extractive as ExtractiveModel
+
+if TYPE_CHECKING:
+    from carrel.adapters.web import JudgedTransport
+
+_TRIAL = 256  # tokens: some models think before they speak
+_KEPT = 16  # connections to one tenant's provider
+
+
+@asynccontextmanager
+async def providers(settings: Settings, safe: Safe) -> AsyncIterator[Providers]:
+    """Nothing of a provider's library is imported before its first call."""
+    rules = settings.providers
+    patience = Patience(rules.connect, rules.first_token, rules.whole)
+    region = settings.model.region if isinstance(settings.model, BedrockModel) else None
+    ways = Ways(lambda trust: _judged(settings, trust), patience, region=region)
+    found = Providers(Extractive(EnglishAnalyzer()), safe, ways, own=own(settings), patience=patience)
+    try:
+        yield found
+    finally:
+        await found.close()
+
+
+async def try_out(settings: Settings) -> None:
+    """Raises ModelFailed when the deployment's own model does not answer a word."""
+    account = own(settings)
+    assert account is not None
+    patience = Patience(settings.providers.connect, settings.providers.first_token, settings.providers.whole)
+    clients = Clients(Ways(lambda trust: _judged(settings, trust), patience, region=account.account.region).to)
+    model = Remote(
+        account.account,
+        account.offer.model,
+        clients,
+        Circuits().of(None, name=account.account.provider),
+        context_tokens=account.context_tokens,
+        patience=patience,
+    )
+    try:
+        async with aclosing(model.write(Prompt("Say yes.", (), most_tokens=_TRIAL))) as drafts:
+            async for _ in drafts:
+                pass
+    finally:
+        await clients.close()
+
+
+def offer(settings: Settings) -> Offer:
+    """What bots without a credential may name."""
+    chosen = settings.model
+    if isinstance(chosen, ExtractiveModel):
+        return Offer()
+    return Offer(chosen.model, chosen.allowed_models)
+
+
+def at_hand(settings: Settings) -> list[tuple[str, str]]:
+    """The models that bots may name without a credential, each with its state. Asks nobody."""
+    chosen = settings.model
+    extractive = (EXTRACTIVE, "ready, needs no weights")
+    if isinstance(chosen, ExtractiveModel):
+        return [extractive]
+    place = urlsplit(chosen.base_url).netloc if chosen.base_url else chosen.kind
+    first = (f"{chosen.kind}:{chosen.model}", f"asked at {place}, where a bot names none")
+    others = [(f"{chosen.kind}:{name}", f"asked at {place}") for name in chosen.allowed_models]
+    return [first, *others, extractive]
+
+
+def own(settings: Settings) -> Own | None:
+    """The deployment's account; None where it has none."""
+    chosen = settings.model
+    if isinstance(chosen, ExtractiveModel):
+        return None
+    return Own(_account(chosen), offer(settings), chosen.context_tokens)
+
+
+def _account(chosen: RemoteModel) -> Account:
+    secret = Secret(chosen.api_key.get_secret_value()) if chosen.api_key else None
+    match chosen:
+        case BedrockModel():
+            return Account(chosen.kind, chosen.base_url, secret, is_ours=True, region=chosen.region)
+        case OpenAIModel() | AnthropicModel() | OllamaModel():
+            return Account(chosen.kind, chosen.base_url, secret, is_ours=True)
+        case _:
+            assert_never(chosen)
+
+
+def _judged(settings: Settings, trust: ssl.SSLContext) -> "JudgedTransport":
+    from carrel.adapters.web import Allowed, JudgedTransport, Rules
+
+    rules = settings.providers
+    return JudgedTransport(Rules(Allowed.read(rules.allowed or ""), rules.port_set), trust, kept=_KEPT)
