@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +15,13 @@ from structlog.testing import capture_logs
 from api.callers import Caller, CallerMaker
 from carrel.adapters.limits.memory import MemoryLimiter
 from carrel.adapters.limits.redis import RedisLimiter
+from carrel.adapters.models.single import OnlyModel
 from carrel.api.app import create_app
 from carrel.domain.limits import Limit, Rates, RouteClass
 from carrel.ports.limits import Limiter
+from carrel.ports.model import Draft, Model, Prompt
 from carrel.tenancy.limits import Gate
+from carrel.wiring import assemble
 from support.redis_server import a_redis
 from support.stand import Stand
 
@@ -32,9 +35,12 @@ def a_door(carrel: Stand) -> Door:
     """A client of a door with rates of its own."""
 
     @asynccontextmanager
-    async def door(rates: Rates, limiter: Limiter | None = None) -> AsyncIterator[httpx2.AsyncClient]:
+    async def door(
+        rates: Rates, limiter: Limiter | None = None, *, model: Model | None = None
+    ) -> AsyncIterator[httpx2.AsyncClient]:
         gate = Gate(carrel.database, limiter or MemoryLimiter(), rates)
-        app = create_app(lambda: nullcontext(replace(carrel.app, gate=gate)))
+        inside = assemble(replace(carrel.parts, models=OnlyModel(model))) if model else carrel.app
+        app = create_app(lambda: nullcontext(replace(inside, gate=gate)))
         async with (
             app.router.lifespan_context(app),
             httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://carrel.test") as client,
@@ -154,13 +160,34 @@ async def test_an_operator_sets_the_rates_of_one_tenant(
 
 async def test_so_many_answers_are_streamed_at_once_and_no_more(a_door: Door, owner: Caller) -> None:
     await owner.put(await owner.source(), "boats.md", "# Boats\n\nBoats float on water.")
-    async with a_door(Rates(streams=1)) as client:
+    thoughtful = Thoughtful()
+    async with a_door(Rates(streams=1), model=thoughtful) as client:
         caller, body = Caller(client, owner.key), {"message": "Do boats float?", "stream": True}
-        answers = await asyncio.gather(*(caller("POST", "/v1/chat", json=body) for _ in range(4)))
-        assert sorted(answer.status_code for answer in answers) == [200, 429, 429, 429]
-        refused = next(answer for answer in answers if answer.status_code == 429)
-        assert (refused.json()["code"], refused.headers["Retry-After"]) == ("rate_limited", "5")
+        first = asyncio.create_task(caller("POST", "/v1/chat", json=body))
+        await thoughtful.asked.wait()
+        for _ in range(3):
+            refused = await caller("POST", "/v1/chat", json=body)
+            assert refused.status_code == 429
+            assert (refused.json()["code"], refused.headers["Retry-After"]) == ("rate_limited", "5")
+        thoughtful.may_go_on.set()
+        assert (await first).status_code == 200
         assert (await caller("POST", "/v1/chat", json=body)).status_code == 200
+
+
+class Thoughtful:
+    """A model that answers when it is told to."""
+
+    name = "thoughtful"
+    follows_instructions = False
+    context_tokens = 8_000
+
+    def __init__(self) -> None:
+        self.asked, self.may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def write(self, _prompt: Prompt) -> AsyncGenerator[Draft]:
+        self.asked.set()
+        await self.may_go_on.wait()
+        yield Draft("They float [1].")
 
 
 @pytest.mark.parametrize(

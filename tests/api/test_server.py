@@ -202,7 +202,7 @@ async def left_after_a_word(client: httpx2.AsyncClient, key: str | None) -> None
 async def test_a_client_that_leaves_finds_its_answer_in_the_chat(carrel: Stand, a_caller: CallerMaker) -> None:
     async with a_slow_carrel(carrel, a_caller) as (model, app, far, client):
         await left_after_a_word(client, far.key)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while not app.turns.unread:  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.01)
         assert not model.left.is_set()

@@ -28,7 +28,7 @@ async def played(stream: EventStream, *, leave: asyncio.Event | None = None) -> 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         await stream({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
     assert sent[0]["type"] == "http.response.start"
     return b"".join(message["body"] for message in sent[1:])
@@ -56,7 +56,7 @@ class Work:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not true():  # noqa: ASYNC110 - what the tests wait for has no event
             await asyncio.sleep(0.005)
 
@@ -81,7 +81,7 @@ async def test_a_comment_fills_the_silence_and_nothing_else() -> None:
             pause.set()
 
     stream = EventStream(Delta("first"), events(), silence=0.05)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         await stream({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send)
     kinds = frames(b"".join(sent))
     assert kinds[:2] == ["event: delta"] * 2

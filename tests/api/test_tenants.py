@@ -80,7 +80,7 @@ async def test_a_deleted_tenant_is_gone_at_once_and_leaves_a_receipt(
 
 
 async def settled(caller: Caller, place: str) -> dict[str, Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             receipt = (await caller("GET", place)).json()
             if receipt["completed_at"]:

@@ -227,7 +227,7 @@ async def test_a_tenant_whose_connection_is_cut_is_named(scene: Scene) -> None:
     async with scene.superuser.transaction():  # somebody holds its log: nothing is read of it that is not written down
         await scene.superuser.execute(_HOLD, str(two.id))
         searching = asyncio.create_task(across(scene, principal, a_wish(one, two, three)))
-        async with asyncio.timeout(30), connected(scene.carrel.endpoint.superuser_url) as other:
+        async with asyncio.timeout(120), connected(scene.carrel.endpoint.superuser_url) as other:
             while not await other.fetchval(_CUT):  # noqa: ASYNC110 - it waits in the database
                 await asyncio.sleep(0.01)
         found = await searching

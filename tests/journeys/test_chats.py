@@ -359,7 +359,7 @@ async def test_a_member_who_leaves_takes_the_chats_of_all_end_users_along(carrel
         await a_talk(carrel, who, name)
     await carrel.app.members.remove(place.console, person.id)
     async with connected(carrel.endpoint.superuser_url) as superuser:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while await superuser.fetchval("select count(*) from feedback where owner_id = $1", person.id):  # noqa: ASYNC110 - a worker does it
                 await asyncio.sleep(0.05)
         assert not await superuser.fetchval("select count(*) from chats where owner_id = $1", person.id)

@@ -60,7 +60,7 @@ async def killed(stand: Stand, models: Path, point: str, *, only: str = "") -> N
     order = Order(app_url, blobs, str(models), point, lease=LEASE, only=only, many=LARGE)
     process = await asyncio.create_subprocess_exec(*order.command(), cwd=TESTS, stdout=DEVNULL)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             assert await process.wait() == -signal.SIGKILL
     finally:
         if process.returncode is None:
@@ -142,7 +142,7 @@ def postmaster(home: Path) -> int:
 
 
 async def count_ready(tenant: SomeTenant, source: SourceId, *, at_least: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             with suppress(Unavailable):
                 found = await tenant.app.sources.get(tenant.console, source)

@@ -237,7 +237,7 @@ async def test_a_source_that_is_deleted_in_mid_ingest_leaves_nothing(
                 refused += 1
         return refused
 
-    async with a_worker(quiet), asyncio.timeout(30):
+    async with a_worker(quiet), asyncio.timeout(120):
         await asyncio.sleep(0.1)
         uploading = asyncio.create_task(go_on_uploading())
         await asyncio.sleep(0.02)
@@ -250,7 +250,7 @@ async def test_a_source_that_is_deleted_in_mid_ingest_leaves_nothing(
 
 async def until_somebody_waits(stand: Stand) -> None:
     """For a lock."""
-    async with connected(stand.endpoint.superuser_url) as connection, asyncio.timeout(10):
+    async with connected(stand.endpoint.superuser_url) as connection, asyncio.timeout(120):
         while not await connection.fetchval("select count(*) from pg_locks where not granted"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -381,7 +381,7 @@ async def test_bytes_that_no_version_names_are_swept_when_they_are_old(quiet: St
         await Sweep(quiet.database, quiet.parts.base.blobs).run()
         swept.set()
 
-    async with hourly(sweep), asyncio.timeout(10):
+    async with hourly(sweep), asyncio.timeout(120):
         await swept.wait()
 
     assert {path.name for path in folder.iterdir()} == {named.name, "young"}

@@ -213,7 +213,7 @@ async def test_a_newer_file_takes_the_work_away_from_the_one_in_hand(
 
     work = recorded(quiet, wait_once)
     await delivered(acme, source, "a.md", a_page("older"))
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(120), asyncio.TaskGroup() as group:
         group.create_task(drained(quiet, work.worker))
         await reached.wait()
         newer = await delivered(acme, source, "a.md", a_page("newer"))

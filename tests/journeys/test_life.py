@@ -195,7 +195,7 @@ async def test_an_owner_acts_on_the_own_tenant_only_and_others_on_none(quiet: St
 
 
 async def some_chunks(superuser: Raw, tenant: TenantId) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             if await superuser.fetchval("select exists (select from chunks where tenant_id = $1)", tenant):
                 return

@@ -202,7 +202,7 @@ async def left_behind(carrel: Stand, place: SomeTenant, person: Person) -> dict[
 
 
 async def settled(carrel: Stand, place: SomeTenant) -> None:
-    async with connected(carrel.endpoint.superuser_url) as superuser, asyncio.timeout(30):
+    async with connected(carrel.endpoint.superuser_url) as superuser, asyncio.timeout(120):
         while await superuser.fetchval(_JOBS, place.id):  # noqa: ASYNC110 - the database has no event for it
             await asyncio.sleep(0.02)
 

@@ -231,7 +231,7 @@ async def test_an_export_is_seen_as_at_one_moment(mover: Mover) -> None:
 
 async def one_blob(stand: Stand, tenant: TenantId) -> None:
     """Until the worker has purged the other."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             if len(blobs(stand, tenant)) == 1:
                 return

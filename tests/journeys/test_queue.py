@@ -51,7 +51,7 @@ async def acme(quiet: Stand) -> SomeTenant:
 async def running(worker: Worker) -> AsyncIterator[asyncio.Event]:
     """The event stops it; at the end it is stopped anyway."""
     stop = asyncio.Event()
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(120), asyncio.TaskGroup() as group:
         group.create_task(worker.run(stop))
         try:
             yield stop
@@ -356,7 +356,7 @@ async def test_a_worker_whose_connections_are_cut_goes_on(quiet: Stand, acme: So
 
 
 async def until_attended(stand: Stand) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while True:
             with suppress(Unavailable):
                 if await stand.app.desk.is_attended():
@@ -538,7 +538,7 @@ async def test_a_suspect_works_alone_and_is_not_kept_waiting_for_ever() -> None:
             seen.append((number, len(inside)))
             inside.remove(number)
 
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(120), asyncio.TaskGroup() as group:
         for number in range(9):
             group.create_task(work(number, alone=number in {4, 5}))
 

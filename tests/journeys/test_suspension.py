@@ -77,7 +77,7 @@ async def suspend(acme: SomeTenant, person: Person) -> None:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not true():  # noqa: ASYNC110 - what the tests wait for has no event
             await asyncio.sleep(0.01)
 
@@ -87,7 +87,7 @@ async def at_work(quiet: Stand, *, lease: float = 0.3) -> AsyncIterator["Pause"]
     """A worker that stops before it reads `held.md`, and keeps its lease there."""
     pause = Pause()
     stop, worker = asyncio.Event(), recorded(quiet, pause.before, lease=lease).worker
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(120), asyncio.TaskGroup() as group:
         group.create_task(worker.run(stop))
         try:
             yield pause

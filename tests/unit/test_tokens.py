@@ -29,7 +29,7 @@ def claims(**changed: Any) -> dict[str, Any]:
         "sid": str(SESSION),
         "jti": "one",
         "iat": NOW,
-        "exp": NOW + timedelta(minutes=5),
+        "exp": NOW + timedelta(days=1),
     }
     return {name: value for name, value in {**good, **changed}.items() if value is not None}
 

@@ -54,8 +54,8 @@ class Draft:
 class Model(Protocol):
     """Streams an answer that cites `[n]`.
 
-    It sees the prompt and nothing else. Raises ModelFailed; a stream that ends without saying that it is whole is one
-    that broke off.
+    It sees the prompt and nothing else. Nobody waits for it without end: it has time limits of its own. Raises
+    ModelFailed; a stream that ends without saying that it is whole is one that broke off.
     """
 
     @property
@@ -89,4 +89,8 @@ class Models(Protocol):
 
     async def of(self, grant: TenantGrant, wish: ModelWish) -> Model:
         """Makes no call to a provider. Raises ModelFailed when there is no such model or nothing to call it with."""
+        ...
+
+    async def prepare(self) -> None:
+        """What the first answer of the deployment's own model would wait for, done before; nobody need call it."""
         ...

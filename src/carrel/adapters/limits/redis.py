@@ -21,16 +21,16 @@ class RedisLimiter(WindowLimiter):
     """Counts at the time of the process that asks: machines whose clocks differ by a second count a second apart.
 
     After a failure the next second's hits fail at once, so that a Redis that hangs does not hold everybody up; then one
-    tries again. No connection is made before the first hit.
+    tries again. No connection is made before the first hit. `patience` is how many seconds each wait may last.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, patience: float = _PATIENCE) -> None:
         self._pool = BlockingConnectionPool.from_url(
             url,
             max_connections=_CONNECTIONS,
-            timeout=_PATIENCE,
-            socket_timeout=_PATIENCE,
-            socket_connect_timeout=_PATIENCE,
+            timeout=patience,
+            socket_timeout=patience,
+            socket_connect_timeout=patience,
             retry=Retry(NoBackoff(), 1),  # a connection that was idle while Redis restarted
         )
         storage = RedisStorage(

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
-from botocore.exceptions import ClientError, EventStreamError, NoCredentialsError, NoRegionError
+from botocore.exceptions import BotoCoreError, ClientError, EventStreamError, NoCredentialsError, NoRegionError
 from botocore.tokens import FrozenAuthToken
 
 from carrel.adapters.models.calls import Account, Failed, Piece, Told, Wire, broke_off
@@ -36,7 +36,7 @@ _AGAIN: Final = frozenset({"model_throttled", "model_failed"})
 
 
 async def open_bedrock(account: Account, *, region: str | None, patience: Patience) -> Wire:
-    """Raises ModelFailed `model_credential_missing` where neither setting nor machine names a region."""
+    """Raises ModelFailed `model_credential_missing` where setting and machine together are not enough for a call."""
     session = get_session()
     bearer = {}
     if account.secret is not None:
@@ -57,6 +57,8 @@ async def open_bedrock(account: Account, *, region: str | None, patience: Patien
         client = await stack.enter_async_context(_client(session, account, account.region or region, config))
     except NoRegionError:
         raise ModelFailed("No region of Bedrock is set.", code="model_credential_missing") from None
+    except BotoCoreError:
+        raise ModelFailed("This machine's AWS configuration cannot be used.", code="model_credential_missing") from None
     return BedrockWire(client, stack)
 
 

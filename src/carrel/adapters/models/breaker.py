@@ -76,6 +76,7 @@ class Circuit:
         if self._is_tried:
             self._is_tried = False
             self._failures = self._rules.failures - 1
+            self._tell_that_it_resumes()
 
     def _demand(self) -> None:
         if self._failures < self._rules.failures:
@@ -98,8 +99,11 @@ class Circuit:
 
     def _succeed(self) -> None:
         if self._failures >= self._rules.failures:
-            log.info("model.resumed", provider=self._name)
+            self._tell_that_it_resumes()
         self._failures, self._is_tried = 0, False
+
+    def _tell_that_it_resumes(self) -> None:
+        log.info("model.resumed", provider=self._name)
 
 
 class Circuits:

@@ -1,6 +1,7 @@
 """Which model writes, for whom: a bot's own with its tenant's credential, or what the deployment offers."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from typing import Protocol as Interface
@@ -44,8 +45,8 @@ class Own:
 class Providers:
     """Keeps the port `Models`. Each provider and tenant has a circuit breaker, each account a client.
 
-    `own` is None where the deployment has no other model than the extractive one. `ways` leads to providers, and is
-    made when the first of them is called: what it imports takes a second.
+    `own` is None where the deployment has no other model than the extractive one. `ways` leads to providers; what it
+    imports is slow, and comes with the first call of one, or with `prepare`.
     """
 
     def __init__(
@@ -78,6 +79,13 @@ class Providers:
         if own is not None and own.offer.holds(model):
             return self._remote(grant, own.account, model, own.context_tokens)
         raise _missing(f"There is no credential to call {model} with.")
+
+    async def prepare(self) -> None:
+        """Whatever fails here fails again when a model should write, and is told there."""
+        if self._own is not None:
+            with suppress(ModelFailed):
+                async with self._clients.using(self._own.account):
+                    pass
 
     async def close(self) -> None:
         await self._clients.close()

@@ -10,3 +10,6 @@ class OnlyModel:
 
     async def of(self, _grant: TenantGrant, _wish: ModelWish) -> Model:
         return self._model
+
+    async def prepare(self) -> None:
+        pass

@@ -1,4 +1,4 @@
-"""Four protocols, spoken by the clients that any-llm makes. Importing this takes a second and 80 MB: do it late.
+"""Three protocols, spoken by the clients that any-llm makes. Importing this costs time and memory: do it late.
 
 Keys, addresses, retries, redirects and headers are decided here and in traffic.py, and never by a library's defaults.
 """
