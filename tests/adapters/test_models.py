@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -391,22 +392,46 @@ async def test_what_an_address_does_not_take_is_left_out_from_then_on(said: str,
     assert [f'"{said}"' in body for body in strict.bodies] == [True, False, False]
 
 
-class Strict:
-    """Refuses a request in which something stands, as OpenAI's newer models refuse a temperature."""
+@pytest.mark.parametrize("wire", ["openai", "anthropic"])
+async def test_two_who_learn_at_once_what_an_address_does_not_take_are_both_answered(make: Maker, wire: str) -> None:
+    strict = Strict("temperature", together=2)
+    async with a_provider(strict) as url:
+        model = make(wire, "any", base_url=url)
+        both = await asyncio.gather(written(model), written(model))
 
-    def __init__(self, unknown: str) -> None:
+    assert [text for text, _ in both] == ["Yes. [1]", "Yes. [1]"]
+    assert ['"temperature"' in body for body in strict.bodies] == [True, True, False, False]
+
+
+class Strict:
+    """Refuses a request in which something stands, as newer models refuse a temperature.
+
+    The first refusals wait until there are so many of them `together`.
+    """
+
+    def __init__(self, unknown: str, *, together: int = 1) -> None:
         self._unknown = unknown
+        self._all = asyncio.Barrier(together)
         self.bodies: list[str] = []
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         self.bodies.append(request.content.decode())
         if f'"{self._unknown}"' in self.bodies[-1]:
+            await self._all.wait()
             error = {"message": f"Unsupported parameter: {self._unknown}", "param": None, "code": "unsupported"}
             await reply.whole(400, json.dumps({"error": error}).encode())
             return
         await reply.begin("text/event-stream")
-        await reply.chunk(b'data: {"choices": [{"delta": {"content": "Yes. [1]"}, "finish_reason": "stop"}]}\n\n')
+        said = _SAID_BY_ANTHROPIC if request.path.endswith("/messages") else _SAID_BY_OPENAI
+        await reply.chunk(b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in said))
         await reply.end()
+
+
+_SAID_BY_OPENAI = ({"choices": [{"delta": {"content": "Yes. [1]"}, "finish_reason": "stop"}]},)
+_SAID_BY_ANTHROPIC = (
+    {"type": "content_block_delta", "delta": {"text": "Yes. [1]"}},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
+)
 
 
 # Circuits
@@ -471,10 +496,12 @@ def test_after_the_pause_one_call_tries_and_the_others_wait_for_its_first_word()
     fails(circuits, "a")
     clock.now += 31
 
-    with circuits.of("a", name="x").call() as trying:
+    with structlog.testing.capture_logs() as events, circuits.of("a", name="x").call() as trying:
         assert is_paused(circuits, "a")
         trying.speaks()
         assert not is_paused(circuits, "a")
+
+    assert [event["event"] for event in events] == ["model.resumed"]
 
 
 def test_who_leaves_while_it_tries_lets_another_try() -> None:
@@ -700,14 +727,21 @@ async def test_of_a_bedrock_key_nothing_of_the_machine_is_used(server: ModelServ
     clients = Clients(Ways(never, LONG, region="eu-central-1").to)
     model = Remote(account, "cite", clients, Circuits().of(1, name=""), context_tokens=8_000, patience=LONG)
     try:
-        await written(model)
-    except ModelFailed:
-        pass
+        assert (await written(model))[0] == "The bridge is 300 m long. [1]"
     finally:
         await clients.close()
 
-    assert all("AKIDTEST" not in str(one.headers) for one in server.heard)
-    assert all(one.headers["authorization"] == f"Bearer {KEY}" for one in server.heard)
+    (heard,) = server.heard
+    assert "AKIDTEST" not in str(heard.headers)
+    assert heard.headers["authorization"] == f"Bearer {KEY}"
+
+
+async def test_a_machine_whose_aws_configuration_is_wrong_has_no_credential(
+    make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+
+    assert (await failure(make("bedrock", "cite"))).code == "model_credential_missing"
 
 
 # Clients
@@ -741,21 +775,52 @@ async def test_clients_are_shared_bounded_and_closed() -> None:
     assert all(wire.is_closed for wire in made)
 
 
-def test_without_a_model_elsewhere_nothing_of_a_provider_is_imported() -> None:
-    program = """
-import asyncio, sys
+IMPORTS = """
+import asyncio, sys, types
 import carrel.api.app
 from carrel.ports.model import ModelWish
 from carrel.wiring import Settings
 from carrel.wiring.providers import providers
 
+THEIRS = {"any_llm", "openai", "anthropic", "ollama", "httpx", "boto3", "botocore", "aiobotocore"}
+
 async def choose():
     async with providers(Settings(_env_file=None), None) as found:
-        assert (await found.of(None, ModelWish())).name == "extractive"
+        assert not THEIRS & sys.modules.keys()
+        print((await found.of(types.SimpleNamespace(tenant=None), ModelWish())).name)
+        await found.prepare()
 
 asyncio.run(choose())
-print(sorted({"any_llm", "openai", "anthropic", "ollama", "boto3", "botocore", "aiobotocore"} & sys.modules.keys()))
+print(*sorted(THEIRS & sys.modules.keys()))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
-    assert done.stdout.strip() == "[]"
+
+def imported(**settings: str) -> list[str]:
+    """The model that writes, and what of providers' libraries is there when it is prepared."""
+    environment = {**os.environ, **{f"CARREL_MODEL__{name}": value for name, value in settings.items()}}
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS], stdout=subprocess.PIPE, text=True, check=True, env=environment
+    )
+    return done.stdout.split()
+
+
+def test_without_a_model_elsewhere_nothing_of_a_provider_is_imported() -> None:
+    assert imported() == ["extractive"]
+
+
+def test_the_deployments_own_model_is_prepared_before_anybody_asks() -> None:
+    model, *libraries = imported(KIND="openai", MODEL="gpt-5-mini", BASE_URL="http://127.0.0.1:9/v1")
+
+    assert model == "openai:gpt-5-mini"
+    assert {"any_llm", "openai"} <= set(libraries)
+
+
+async def test_a_model_that_cannot_be_prepared_fails_when_it_should_write(
+    server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    own = Own(Account("bedrock", server.url, None, is_ours=True, region="eu-central-1"), Offer("cite"))
+    async with some_providers(server, own=own) as providers:
+        await providers.prepare()
+
+        assert (await failure(await providers.of(a_grant(), ModelWish()))).code == "model_credential_missing"

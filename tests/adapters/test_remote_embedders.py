@@ -154,6 +154,21 @@ async def test_a_model_that_takes_none_is_used_as_it_is_if_that_is_the_dimension
                 assert (caught.value.code, caught.value.retryable) == ("embedder_dimension", False)
 
 
+async def test_requests_that_are_refused_a_dimension_at_once_are_all_sent_again(server: ModelServer) -> None:
+    said = b'{"error": {"message": "Model does not support matryoshka representation."}}'
+    hold = Hold(BEFORE)
+    refusing = Script(page=Page(said, "application/json", status=400), hold=hold)
+    async with an_embedder(server, script=refusing, dimension=1536) as embedder:
+        both = [asyncio.create_task(embedder.embed(ids_of(text))) for text in TEXTS[:2]]
+        while server.answering < 2:  # noqa: ASYNC110 - the server is in another thread
+            await asyncio.sleep(0.01)
+        server.scripts["embed"] = Script()
+        hold.release.set()
+        vectors = [vector for (vector,) in await asyncio.gather(*both)]
+    assert [len(vector) for vector in vectors] == [1536, 1536]
+    assert ["dimensions" in heard.body for heard in server.heard] == [True, True, False, False]
+
+
 async def test_a_vector_that_no_index_could_hold_is_refused_at_the_start(server: ModelServer) -> None:
     server.scripts["embed"] = Script(spoils=lambda vectors: [[1.0] * 4_001 for _ in vectors])
     wire = OpenAiWire("embed", Place(server.openai, KEY))

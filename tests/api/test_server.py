@@ -191,6 +191,24 @@ async def a_slow_carrel(
         yield model, app, Caller(client, owner.key), client
 
 
+async def test_what_models_need_is_prepared_while_it_runs_already(carrel: Stand) -> None:
+    class Models(OnlyModel):
+        prepared, may_end = asyncio.Event(), asyncio.Event()
+
+        async def prepare(self) -> None:
+            self.prepared.set()
+            await self.may_end.wait()
+
+    models = Models(_Slow())
+    app = assemble(replace(carrel.parts, models=models))
+    async with (
+        serving(create_app(lambda: nullcontext(app))) as (host, port),
+        httpx2.AsyncClient(base_url=f"http://{host}:{port}", timeout=30) as client,
+    ):
+        await models.prepared.wait()
+        assert (await client.get("/health/live")).status_code == 200
+
+
 async def left_after_a_word(client: httpx2.AsyncClient, key: str | None) -> None:
     body = {"message": "Do boats float on water?", "stream": True}
     async with client.stream("POST", "/v1/chat", json=body, headers={"Authorization": f"Bearer {key}"}) as answer:

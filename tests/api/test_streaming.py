@@ -160,6 +160,24 @@ async def test_who_may_no_longer_ask_does_not_have_it_finished_behind_their_back
     assert not work.whole
 
 
+async def test_a_check_that_fails_because_the_answer_has_ended_takes_nothing_of_it_away() -> None:
+    turns, work, looking = RunningTurns(), Work(), asyncio.Event()
+
+    async def check() -> None:
+        looking.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise Unavailable("Ended while it looked.") from None
+
+    events = turns.begin(work.events(), check=check, look=0)
+    assert await anext(events) == Delta("second")
+    await looking.wait()
+    work.go.set()
+    await turns.drain()
+    assert [event async for event in events] == [Delta("third")]
+
+
 @pytest.mark.parametrize("leaves", [False, True], ids=["read to the end", "left half-way"])
 async def test_a_stream_that_is_looked_after_leaves_nobody_behind(*, leaves: bool) -> None:
     async def check() -> None:

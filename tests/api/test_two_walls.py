@@ -9,7 +9,7 @@ from api.calls import CALLS, Call
 from carrel.api.app import ROUTES
 from carrel.api.security import GuardedRoute, permission_of
 from carrel.domain.errors import Denied
-from carrel.domain.ids import DocumentId
+from carrel.domain.ids import DocumentId, SourceId
 from carrel.library.documents import Shelf
 from support.stand import Stand
 from support.tenants import a_tenant
@@ -25,8 +25,15 @@ def test_a_route_declares_the_permission_that_the_table_names(call: Call) -> Non
 async def test_the_journey_hands_no_bytes_to_who_may_not_search(carrel: Stand) -> None:
     principal = await (await a_tenant(carrel.app)).principal("ask", "ingest", "manage")
     assert (await carrel.app.documents.listed(principal, Shelf())).items == []
-    with pytest.raises(Denied):
-        await carrel.app.documents.download(principal, DocumentId(uuid.uuid4()))
+    documents, absent = carrel.app.documents, DocumentId(uuid.uuid4())
+    for reading in (
+        documents.download(principal, absent),
+        documents.read(principal, absent),
+        documents.texts(principal, SourceId(uuid.uuid4()), absent),
+        documents.many(principal, [absent]),
+    ):
+        with pytest.raises(Denied):
+            await reading
 
 
 async def test_a_key_is_limited_to_what_its_maker_sees_and_each_id_is_looked_up(

@@ -217,6 +217,9 @@ async def test_a_bot_whose_model_cannot_be_called_answers_with_passages(carrel: 
         async def of(self, *_: object) -> Model:
             raise ModelFailed("This bot has no credential.", code="model_credential_missing")
 
+        async def prepare(self) -> None:
+            pass
+
     stand = replace(carrel, app=assemble(replace(carrel.parts, models=Nothing())))
     answer = (await asked(stand, acme.console)).answer
     assert answer.problem is not None

@@ -446,8 +446,8 @@ MUTANTS: Final = (
     Mutant(
         "the journey hands a document's bytes to who may not search",
         "library/documents.py",
-        "enter(principal, Permission.SEARCH)",
-        "enter(principal, Permission.METADATA)",
+        "Permission.SEARCH)) as tx:\n            kept = await documents.content(tx, document)",
+        "Permission.METADATA)) as tx:\n            kept = await documents.content(tx, document)",
         f"{TWICE}test_the_journey_hands_no_bytes_to_who_may_not_search",
     ),
     # What the isolation machine sees by itself

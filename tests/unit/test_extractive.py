@@ -31,7 +31,7 @@ def a_passage(text: str, *, headings: tuple[str, ...] = (), title: str = "Page")
 async def the_answer(question: str, *texts: Passage | str) -> Answer:
     evidence = tuple(text if isinstance(text, Passage) else a_passage(text) for text in texts)
     model, brief = Extractive(EnglishAnalyzer()), Brief(question, question)
-    steps = [step async for step in Answerer(patience=5).answer(model, brief, Verdict(evidence, evidence, ()))]
+    steps = [step async for step in Answerer().answer(model, brief, Verdict(evidence, evidence, ()))]
     assert isinstance(steps[-1], Finished)
     return steps[-1].answer
 

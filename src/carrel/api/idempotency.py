@@ -60,7 +60,7 @@ async def once(
             code="invalid_idempotency_key",
             field="Idempotency-Key",
         )
-    place = f"{request.method} {request.url.path}".encode()
+    place = f"{request.method} {request.url.path}?{request.url.query}".encode()  # the query may say for whom
     return Once(key, _asker(principal_of(request)), place)
 
 

@@ -40,12 +40,17 @@ def lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """The application is open as long as the server runs, and until what nobody reads any more is kept.
 
-    `beside` runs as long, and is cancelled in the end.
+    `beside` runs as long, and is cancelled in the end; what answers need is prepared while the server runs already.
     """
 
     @asynccontextmanager
     async def span(app: FastAPI) -> AsyncIterator[None]:
-        async with opening() as application, _beside(application.refusals.run), _beside(beside):
+        async with (
+            opening() as application,
+            _beside(application.refusals.run),
+            _beside(application.asking.prepare),
+            _beside(beside),
+        ):
             app.state.application = application
             try:
                 yield

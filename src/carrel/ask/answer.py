@@ -4,9 +4,7 @@ Whatever the model does, there is an answer: it is refused where the evidence do
 best passages, where the model failed. All that is told piece by piece makes up the answer's text, letter for letter.
 """
 
-import asyncio
 import re
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -20,14 +18,13 @@ from carrel.ask.prompt import DECLINED, Brief, assemble
 from carrel.ask.sanitise import Sanitiser, sanitised
 from carrel.domain.answers import Answer, AnswerStatus, Citation, ModelProblem, Passage, Usage
 from carrel.domain.errors import ModelFailed, Unavailable
-from carrel.ports.model import MOST_ANSWER_TOKENS, Draft, Model, Prompt
+from carrel.ports.model import LONGEST_TOKEN, MOST_ANSWER_TOKENS, Draft, Model, Prompt
 
 log = structlog.get_logger(__name__)
 
 _MARK: Final = re.compile(r"(?<!\\)\[(\d{1,3})\]")
 _EXCERPT: Final = 400
 _SHOWN: Final = 3
-_CHARACTERS_OF_A_TOKEN: Final = 32  # more than any tokenizer puts into one: whoever writes more does not stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +72,8 @@ class Absent:
 class Answerer:
     """`degraded` counts the answers that a model owes, by the code of what went wrong, since the process began."""
 
-    def __init__(self, *, patience: float, most_tokens: int = MOST_ANSWER_TOKENS) -> None:
-        """`patience` is how many seconds the whole answer may take before the passages are returned instead.
-
-        `most_tokens` is how many tokens a model may write.
-        """
-        self._patience = patience
+    def __init__(self, *, most_tokens: int = MOST_ANSWER_TOKENS) -> None:
+        """`most_tokens` is how many tokens a model may write."""
         self._most_tokens = most_tokens
         self.degraded: Counter[str] = Counter()
 
@@ -94,16 +87,16 @@ class Answerer:
             yield Delta(refused.text)
             yield Finished(refused)
             return
-        pen, problem = _Pen(len(verdict.evidence), most=self._most_tokens * _CHARACTERS_OF_A_TOKEN), None
+        pen, problem = _Pen(len(verdict.evidence), most=self._most_tokens * LONGEST_TOKEN), None
         try:
             prompt = assemble(model, brief, verdict.evidence, most_tokens=self._most_tokens)
             pen.passages(len(prompt.evidence))
-            async with aclosing(self._drafts(model, prompt)) as drafts:
+            async with aclosing(model.write(prompt)) as drafts:
                 async for draft in drafts:
                     bill.writing = draft.usage or bill.writing
                     if piece := pen.write(draft.text):
                         yield Delta(piece)
-        except (Unavailable, TimeoutError) as failure:
+        except Unavailable as failure:
             problem = _problem(failure)
         if rest := pen.end():
             yield Delta(rest)
@@ -125,23 +118,6 @@ class Answerer:
         log.warning("answer.degraded", model=bill.model, code=problem.code, problem=problem.detail)
         degraded = _degraded(pen.text, problem, verdict, bill.total)
         return Delta(degraded.text.removeprefix(pen.text)), Finished(degraded)
-
-    async def _drafts(self, model: Model, prompt: Prompt) -> AsyncGenerator[Draft]:
-        """Raises TimeoutError. Only the time that we wait for the model counts, never a slow reader's.
-
-        A time-out around a `yield` would strike whatever the reader's task is doing.
-        """
-        left = self._patience
-        async with aclosing(model.write(prompt)) as drafts:
-            while True:
-                started = time.monotonic()
-                async with asyncio.timeout(left):
-                    try:
-                        draft = await anext(drafts)
-                    except StopAsyncIteration:
-                        return
-                left -= time.monotonic() - started
-                yield draft
 
 
 class _Pen:
@@ -244,14 +220,9 @@ _ADVICE: Final = {
 }
 
 
-def _problem(failure: Exception) -> ModelProblem:
-    match failure:
-        case ModelFailed():
-            return ModelProblem(failure.code, failure.detail)
-        case Unavailable():
-            return ModelProblem(ModelFailed.default_code, failure.detail)
-        case _:
-            return ModelProblem(code="model_timeout", detail="The model took too long.")
+def _problem(failure: Unavailable) -> ModelProblem:
+    code = failure.code if isinstance(failure, ModelFailed) else ModelFailed.default_code
+    return ModelProblem(code, failure.detail)
 
 
 def _citations(text: str, evidence: Sequence[Passage]) -> tuple[Citation, ...]:
@@ -270,7 +241,7 @@ def _guidance(verdict: Verdict) -> list[str]:
     if verdict.missing:
         lines.append("None of the nearest passages mentions: " + ", ".join(verdict.missing) + ".")
     if verdict.nearest:
-        titles = dict.fromkeys(passage.title for passage in verdict.nearest)
+        titles = dict.fromkeys(sanitised(passage.title, passages=0) for passage in verdict.nearest)
         lines.append("The nearest documents: " + "; ".join(titles) + ".")
     lines.append("Name the system, the error or the document that you mean, in the words that the documents use.")
     return lines

@@ -75,6 +75,10 @@ _OTHER_POLARITY: Final = 0.4
 _SAME_CLAIM: Final = 0.7
 _FULL_COVERAGE: Final = 0.75
 _LEAST_TELLING: Final = 2
+_MOST_JUDGED: Final = 400
+"""Sentences and facts of one answer that are held against the evidence; what comes after counts as not borne out."""
+_MOST_PLACES: Final = 50
+"""Of one fact in one passage: each is looked at for each fact of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,10 @@ def ground(text: str, evidence: Sequence[Passage], *, analyzer: Analyzer) -> Gro
     """`[n]` in the text cites `evidence[n - 1]`."""
     reading = _Reading(analyzer)
     sources = [_source(passage, reading) for passage in evidence]
-    judged = [(claim, _support(claim, sources)) for claim in _claims(text, reading)]
+    judged, left = [], _MOST_JUDGED
+    for claim in _claims(text, reading):
+        left -= 1 + sum(token.is_fact for token in claim.tokens)
+        judged.append((claim, _support(claim, sources) if left >= 0 else 0.0))
     if not judged:
         return Grounding(1.0, ())
     supports = [support for _, support in judged]
@@ -126,12 +133,16 @@ class _Claim:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A passage: the tokens of its sentences, and what its title and headings say, which holds for all of them."""
+    """A passage: the tokens of its sentences, and what its title and headings say, which holds for all of them.
+
+    `seen` keeps what was looked up around a place: each is asked for by each fact of the answer.
+    """
 
     sentences: tuple[tuple[_Token, ...], ...]
     above: frozenset[str]
     held: frozenset[str]
     places: Mapping[str, tuple[tuple[int, int], ...]] = field(repr=False)
+    seen: dict[tuple[int, int], tuple[frozenset[str], frozenset[str]]] = field(default_factory=dict, repr=False)
 
 
 class _Reading:
@@ -264,7 +275,7 @@ def _worth(claim: _Claim, place: int, weighed: Sequence[tuple[_Source, float]]) 
     near = _surroundings(claim.tokens, place)
     best = 0.0
     for source, weight in weighed:
-        for line, there in source.places.get(token.key, ()):
+        for line, there in source.places.get(token.key, ())[:_MOST_PLACES]:
             other = source.sentences[line][there]
             strange = token.unit and other.unit and token.unit != other.unit
             likeness = _likeness(near, source, line=line, place=there) * (_OTHER_UNIT if strange else 1.0)
@@ -284,11 +295,12 @@ def _surroundings(tokens: Sequence[_Token], place: int) -> list[tuple[_Token, fl
 def _likeness(near: Sequence[tuple[_Token, float]], source: _Source, *, line: int, place: int) -> float:
     if not near:
         return 1.0
-    close = _around(source.sentences[line], place)
-    wide = _window(source, line)
+    if (line, place) not in source.seen:
+        source.seen[line, place] = _around(source.sentences[line], place), _window(source, line)
+    close, wide = source.seen[line, place]
     whole = sum(weight for _, weight in near)
-    at_hand = sum(weight for token, weight in near if token.parts & close) / whole
-    in_sight = sum(weight for token, weight in near if token.parts & wide) / whole
+    at_hand = sum(weight for token, weight in near if not token.parts.isdisjoint(close)) / whole
+    in_sight = sum(weight for token, weight in near if not token.parts.isdisjoint(wide)) / whole
     return 0.6 * at_hand + 0.4 * in_sight
 
 

@@ -11,7 +11,7 @@ from carrel.ask.authorize import Leave, authorize
 from carrel.ask.ground import ground
 from carrel.ask.judge import Verdict, assess, judge
 from carrel.ask.prompt import Brief
-from carrel.ask.question import MOST_HITS, Asker, Question, judged, judged_filters
+from carrel.ask.question import LONGEST, MOST_HITS, Asker, Question, judged, judged_filters
 from carrel.ask.retrieve import BOTH, Leg, Need, Retrieved, Retriever
 from carrel.ask.rewrite import stand_alone
 from carrel.domain.access import Principal
@@ -143,6 +143,10 @@ class Asking:
         """How questions and passages are read as words."""
         return self._analyzer
 
+    async def prepare(self) -> None:
+        """What the first answer would wait for, done before anybody asks."""
+        await self._models.prepare()
+
     async def understand(self, wish: SearchWish) -> Question:
         """For searches of the same question in several tenants. Raises Invalid, Unavailable."""
         return await self._asker.understand(_judged(wish)[0])
@@ -168,7 +172,7 @@ class Asking:
         leave = replace(leave, instructions="\n\n".join(filter(None, [leave.instructions, wish.instructions])))
         if principal.user is None:
             raise Denied("Chats belong to somebody: use a key of the tenant.", code="user_required")
-        history = wish.said[-_HISTORY:]
+        history = tuple(Turn(turn.question[:LONGEST], turn.answer[:LONGEST]) for turn in wish.said[-_HISTORY:])
         if wish.chat is not None:
             async with self._database.transaction(leave.grant) as tx:
                 await chats.demand(tx, wish.chat)

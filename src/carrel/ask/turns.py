@@ -139,7 +139,12 @@ class _Turn:
                 self._end(failure)
 
     def _refused(self, failure: Exception) -> None:
-        """Nothing more is read, not even what waits; and its reader hears of it before everything is in order."""
+        """Nothing more is read, not even what waits; and its reader hears of it before everything is in order.
+
+        An answer that is whole already stays so: the check that it ended may fail by that very end.
+        """
+        if self.has_ended:
+            return
         self._line.clear()
         self._end(failure)
         if self.task is not None:

@@ -1,5 +1,6 @@
 """Vectors of texts by the deployment's own embedder, for whoever keeps an index elsewhere."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -44,7 +45,7 @@ class Embeddings:
             raise Invalid(f"Send 1 to {MOST_TEXTS} texts.", code="too_long", field="input")
         if not all(texts):
             raise Invalid("A text has at least one character.", code="too_short", field="input")
-        tokenized = [self._embedder.tokenize(text).ids for text in texts]
+        tokenized = await asyncio.to_thread(self._tokenized, texts)
         parts = [part for ids in tokenized for part in self._parts(ids)]
         vectors = await self._all(parts)
         joined, place = [], 0
@@ -53,6 +54,9 @@ class Embeddings:
             joined.append(_mean(vectors[place : place + len(mine)], [len(part) for part in mine]))
             place += len(mine)
         return Embedded(tuple(joined), sum(map(len, tokenized)))
+
+    def _tokenized(self, texts: Sequence[str]) -> list[Sequence[int]]:
+        return [self._embedder.tokenize(text).ids for text in texts]
 
     def _parts(self, ids: Sequence[int]) -> list[Sequence[int]]:
         most = self._embedder.profile.max_tokens

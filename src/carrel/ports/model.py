@@ -10,6 +10,8 @@ from carrel.domain.answers import Passage, Usage
 from carrel.domain.ids import CredentialId
 
 MOST_ANSWER_TOKENS: Final = 1024
+LONGEST_TOKEN: Final = 32
+"""Characters: more than a tokenizer puts into one, on average. Whoever writes more than that does not stop."""
 
 
 class Speaker(StrEnum):

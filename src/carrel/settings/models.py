@@ -2,10 +2,11 @@
 
 import re
 from decimal import Decimal
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     Field,
     SecretStr,
     field_validator,
@@ -13,6 +14,24 @@ from pydantic import (
 )
 
 from carrel.settings.group import Group, ModelName, named_model, places, words
+
+
+def _address(value: str) -> str:
+    parts = urlsplit(value)
+    known = parts.scheme in {"https", "http"} and parts.hostname
+    if not known or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("write it as https://models.example.org/v1")
+    return value
+
+
+def _region(value: str) -> str:
+    if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]", value):
+        raise ValueError("write it as eu-central-1")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Region = Annotated[str, AfterValidator(_region)]
 
 
 class MiniLM(Group):
@@ -26,7 +45,7 @@ class _RemoteEmbedder(Group):
     """An embedder elsewhere, called with the deployment's own account."""
 
     model: ModelName = Field(description="Which embedder, as its provider calls it.")
-    base_url: str | None = Field(default=None, description="Where it is; empty means the provider's own address.")
+    base_url: Address | None = Field(default=None, description="Where it is; empty means the provider's own address.")
     api_key: SecretStr | None = Field(default=None, description="The account's key; not every address needs one.")
     dimension: int | None = Field(
         default=None, ge=32, le=4_000, description="Numbers in a vector; empty asks the provider at the start."
@@ -39,15 +58,6 @@ class _RemoteEmbedder(Group):
     question_seconds: float = Field(
         default=10.0, gt=0, le=60, description="Seconds for a question, repeated calls and waiting included."
     )
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_an_address(cls, value: str | None) -> str | None:
-        parts = urlsplit(value or "https://none")
-        known = parts.scheme in {"https", "http"} and parts.hostname
-        if not known or parts.query or parts.fragment or "@" in parts.netloc:
-            raise ValueError("write it as https://models.example.org/v1")
-        return value
 
 
 class OpenAIEmbedder(_RemoteEmbedder):
@@ -72,7 +82,7 @@ class BedrockEmbedder(_RemoteEmbedder):
     """The embedders of Amazon (Titan) and Cohere on Amazon Bedrock."""
 
     kind: Literal["bedrock"] = "bedrock"
-    region: str | None = Field(
+    region: Region | None = Field(
         default=None, description="The region, as in eu-central-1; empty means the machine's own AWS configuration."
     )
 
@@ -80,8 +90,6 @@ class BedrockEmbedder(_RemoteEmbedder):
     def _can_be_called(self) -> Self:
         if "titan-embed" not in self.model and "cohere.embed" not in self.model:
             raise ValueError("of Bedrock's embedders, amazon.titan-embed-… and cohere.embed-… are known")
-        if self.region is not None and not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]", self.region):
-            raise ValueError("write the region as eu-central-1")
         if self.api_key is not None and self.region is None and self.base_url is None:
             raise ValueError("a key of Bedrock's needs CARREL_EMBEDDER__REGION")
         return self
@@ -107,6 +115,7 @@ class _RemoteModel(Group):
     context_tokens: int = Field(
         default=16_000, ge=2_000, le=2_000_000, description="How much it may be told, prompt and answer together."
     )
+    base_url: Address | None = Field(default=None, description="Where it is; empty means the provider's own address.")
 
     @field_validator("allowed")
     @classmethod
@@ -120,25 +129,7 @@ class _RemoteModel(Group):
         return words(self.allowed or "")
 
 
-class _AddressedModel(_RemoteModel):
-    base_url: str | None = Field(default=None, description="Where it is; empty means the provider's own address.")
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_an_address(cls, value: str | None) -> str | None:
-        parts = urlsplit(value or "https://none")
-        if (
-            parts.scheme not in {"https", "http"}
-            or not parts.hostname
-            or parts.query
-            or parts.fragment
-            or "@" in parts.netloc
-        ):
-            raise ValueError("write it as https://models.example.org/v1")
-        return value
-
-
-class OpenAIModel(_AddressedModel):
+class OpenAIModel(_RemoteModel):
     """OpenAI, or whoever speaks its protocol."""
 
     kind: Literal["openai"] = "openai"
@@ -151,37 +142,30 @@ class OpenAIModel(_AddressedModel):
         return self
 
 
-class AnthropicModel(_AddressedModel):
+class AnthropicModel(_RemoteModel):
     """Anthropic."""
 
     kind: Literal["anthropic"] = "anthropic"
     api_key: SecretStr = Field(description="The account's key.")
 
 
-class OllamaModel(_AddressedModel):
+class OllamaModel(_RemoteModel):
     """Ollama, on this machine or another."""
 
     kind: Literal["ollama"] = "ollama"
     api_key: SecretStr | None = Field(default=None, description="A key, if something in front of it asks for one.")
 
 
-class BedrockModel(_AddressedModel):
+class BedrockModel(_RemoteModel):
     """Amazon Bedrock."""
 
     kind: Literal["bedrock"] = "bedrock"
     api_key: SecretStr | None = Field(
         default=None, description="A Bedrock API key; empty means the machine's own AWS credentials."
     )
-    region: str | None = Field(
+    region: Region | None = Field(
         default=None, description="The region, as in eu-central-1; empty means the machine's own AWS configuration."
     )
-
-    @field_validator("region")
-    @classmethod
-    def _is_a_region(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]", value):
-            raise ValueError("write it as eu-central-1")
-        return value
 
 
 RemoteModel = OpenAIModel | AnthropicModel | OllamaModel | BedrockModel
@@ -200,7 +184,8 @@ class Providers(Group):
     first_token: float = Field(
         default=30.0, gt=0, le=600, description="Seconds to the first word, repeated calls and waiting included."
     )
-    whole: float = Field(default=120.0, gt=0, le=1800, description="Seconds for the whole answer.")
+    # A quota is held for a quarter of an hour: for longer than an answer takes.
+    whole: float = Field(default=120.0, gt=0, le=600, description="Seconds for the whole answer.")
     allowed: str | None = Field(
         default=None, description="Names and networks at which tenants' providers may be though they are not public."
     )

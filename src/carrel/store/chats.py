@@ -50,7 +50,8 @@ _TOUCH_CHAT = Statement(f"""
 _RENAME_CHAT = Statement(f"update chats c set title = :title where {_OWN_CHAT} and c.id = :id returning {_CHAT}")
 _DELETE_CHAT = Statement(f"delete from chats c where {_OWN_CHAT} and c.id = :id")
 _DROP_MEMOS = Statement("""
-    delete from idempotency_keys where tenant_id = :tenant and body ->> 'chat_id' = :id::uuid::text
+    delete from idempotency_keys where tenant_id = :tenant
+        and :id::uuid::text in (body ->> 'chat_id', body -> 'carrel' ->> 'chat_id')
 """)
 _LIST_CHATS = Statement(f"""
     select {_CHAT} from chats c

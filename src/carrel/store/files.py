@@ -40,7 +40,7 @@ _DELETE_LEFT = Statement("""
     returning x.blob_key, x.size
 """)
 # Whoever attaches a file and whoever deletes it take turns.
-_ONE_AT_A_TIME = Statement("select pg_advisory_xact_lock(hashtextextended(:id::text, 0))")
+_ONE_AT_A_TIME = Statement("select pg_advisory_xact_lock(hashtextextended(:tenant::uuid::text || :id::text, 0))")
 _DOCUMENTS = Statement("select document_id from file_documents where tenant_id = :tenant and file_id = :id")
 _PLACE = Statement("""
     select document_id from file_documents where tenant_id = :tenant and file_id = :id and source_id = :source

@@ -84,7 +84,6 @@ if TYPE_CHECKING:
 
 Task = Callable[[Work], Awaitable[None]]
 
-_PATIENCE: Final = 600.0  # seconds; a model's own limits are narrower, and a quota is held for longer
 _HOARD: Final = 8 << 20  # bytes
 _CRUMBS: Final = 1 << 20  # bytes
 _ARENAS: Final = -8  # M_ARENA_MAX of malloc.h
@@ -201,7 +200,7 @@ def assemble(parts: Parts) -> Application:
     asking = Asking(
         parts.base.database,
         Retriever(parts.base.database, parts.vectors, parts.words),
-        Answerer(patience=_PATIENCE, most_tokens=parts.answer_tokens),
+        Answerer(most_tokens=parts.answer_tokens),
         models=parts.models,
         asker=Asker(parts.questions or parts.embedder, parts.analyzer),
         analyzer=parts.analyzer,

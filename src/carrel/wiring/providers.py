@@ -29,12 +29,10 @@ _KEPT = 16  # connections to one tenant's provider
 
 @asynccontextmanager
 async def providers(settings: Settings, safe: Safe) -> AsyncIterator[Providers]:
-    """Nothing of a provider's library is imported before its first call."""
-    rules = settings.providers
-    patience = Patience(rules.connect, rules.first_token, rules.whole)
-    region = settings.model.region if isinstance(settings.model, BedrockModel) else None
-    ways = Ways(lambda trust: _judged(settings, trust), patience, region=region)
-    found = Providers(Extractive(EnglishAnalyzer()), safe, ways, own=own(settings), patience=patience)
+    """Nothing of a provider's library is imported before its first call, or before `prepare`."""
+    found = Providers(
+        Extractive(EnglishAnalyzer()), safe, _ways(settings), own=own(settings), patience=_patience(settings)
+    )
     try:
         yield found
     finally:
@@ -43,17 +41,16 @@ async def providers(settings: Settings, safe: Safe) -> AsyncIterator[Providers]:
 
 async def try_out(settings: Settings) -> None:
     """Raises ModelFailed when the deployment's own model does not answer a word."""
-    account = own(settings)
-    assert account is not None
-    patience = Patience(settings.providers.connect, settings.providers.first_token, settings.providers.whole)
-    clients = Clients(Ways(lambda trust: _judged(settings, trust), patience, region=account.account.region).to)
+    ours = own(settings)
+    assert ours is not None
+    clients = Clients(_ways(settings).to)
     model = Remote(
-        account.account,
-        account.offer.model,
+        ours.account,
+        ours.offer.model,
         clients,
-        Circuits().of(None, name=account.account.provider),
-        context_tokens=account.context_tokens,
-        patience=patience,
+        Circuits().of(None, name=ours.account.provider),
+        context_tokens=ours.context_tokens,
+        patience=_patience(settings),
     )
     try:
         async with aclosing(model.write(Prompt("Say yes.", (), most_tokens=_TRIAL))) as drafts:
@@ -100,6 +97,16 @@ def _account(chosen: RemoteModel) -> Account:
             return Account(chosen.kind, chosen.base_url, secret, is_ours=True)
         case _:
             assert_never(chosen)
+
+
+def _ways(settings: Settings) -> Ways:
+    region = settings.model.region if isinstance(settings.model, BedrockModel) else None
+    return Ways(lambda trust: _judged(settings, trust), _patience(settings), region=region)
+
+
+def _patience(settings: Settings) -> Patience:
+    rules = settings.providers
+    return Patience(rules.connect, rules.first_token, rules.whole)
 
 
 def _judged(settings: Settings, trust: ssl.SSLContext) -> "JudgedTransport":

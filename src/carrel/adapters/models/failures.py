@@ -5,9 +5,10 @@ What a provider writes never becomes part of a sentence or of a log: it may hold
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any, Final
 
 import structlog
@@ -168,13 +169,12 @@ def _seconds(text: str | None) -> float | None:
     """From a number or an HTTP date (RFC 9110, 10.2.3); None for anything else."""
     if text is None:
         return None
-    try:
-        return max(float(text), 0.0)
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        seconds = float(text)
+        return max(seconds, 0.0) if isfinite(seconds) else None
     try:
         return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

@@ -6,22 +6,22 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeGuard
 
 from carrel.adapters.models.breaker import Circuit
 from carrel.adapters.models.calls import Account, Failed, Piece, Told, Wire, broke_off
 from carrel.adapters.models.clients import Clients
 from carrel.domain.answers import Usage
 from carrel.domain.errors import ModelFailed
-from carrel.ports.model import Draft, Message, Prompt, Speaker
+from carrel.ports.model import LONGEST_TOKEN, Draft, Message, Prompt, Speaker
 
 TEMPERATURE: Final = 0.2
 
 _MOST_TRIES: Final = 3
 _FIRST_PAUSE: Final = 0.5
+_MOST_LIKELY: Final = 10_000_000  # tokens of one call
 _AFTERWARDS: Final = 5.0  # seconds for the usage, when the last word has been said
 _BREAKS: Final = frozenset({"model_failed", "model_throttled", "model_unreachable"})  # in the middle of an answer
-_LONGEST_TOKEN: Final = 32  # characters: more than a tokenizer puts into one, on average
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Remote:
         """Raises ModelFailed."""
         told = self._told(prompt)
         tally = _Tally(self.name)
-        left = prompt.most_tokens * _LONGEST_TOKEN
+        left = prompt.most_tokens * LONGEST_TOKEN
         with self._circuit.call() as circuit:
             async with self._clients.using(self._account) as wire, aclosing(self._tried(wire, told, tally)) as pieces:
                 async for piece in pieces:
@@ -182,8 +182,8 @@ class _Tally:
     def counted(self, piece: Piece) -> Usage:
         self._pieces += bool(piece.text)
         self._is_done = self._is_done or piece.is_last
-        self._read = self._read if piece.input_tokens is None else piece.input_tokens
-        if piece.output_tokens is not None:
+        self._read = piece.input_tokens if _is_likely(piece.input_tokens) else self._read
+        if _is_likely(piece.output_tokens):
             self._written = piece.output_tokens
             self._pieces = 0 if self._is_done else self._pieces
         read, written = self._before
@@ -194,3 +194,8 @@ class _Tally:
         self._before = (read + self._read, written + max(self._written, self._pieces))
         self._read = self._written = self._pieces = 0
         self._is_done = False
+
+
+def _is_likely(count: int | None) -> TypeGuard[int]:
+    """Whether a provider's number can be one of tokens: it is added up, and kept."""
+    return count is not None and 0 <= count <= _MOST_LIKELY

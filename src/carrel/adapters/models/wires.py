@@ -3,8 +3,10 @@
 Keys, addresses, retries, redirects and headers are decided here and in traffic.py, and never by a library's defaults.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import re
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, Final
 
 import anthropic
@@ -27,6 +29,7 @@ OLLAMA: Final = "http://127.0.0.1:11434"
 _EACH: Final = "continuous_usage_stats"
 _LIMITS: Final = ("max_completion_tokens", "max_tokens")
 _FILTERED: Final = frozenset({"content_filter", "refusal"})
+_TOO_MUCH: Final = re.compile(r"too (?:large|long|many)|context (?:length|window)|at most|exceed", re.IGNORECASE)
 
 
 def wire(account: Account, transport: httpx2.AsyncBaseTransport, *, timeout: httpx2.Timeout) -> Wire:
@@ -40,18 +43,82 @@ def wire(account: Account, transport: httpx2.AsyncBaseTransport, *, timeout: htt
             return OpenAIWire(account, transport, timeout)
 
 
-class OpenAIWire:
+_Parts = frozenset[tuple[str, str]]
+
+
+class _EventWire(ABC):
+    """A protocol of server-sent events. Of a request, what an address does not take is left out from then on."""
+
+    def __init__(self, provider: str, llm: Any) -> None:
+        self._provider = provider
+        self._llm = llm
+        self._left_out: set[tuple[str, str]] = set()
+
+    async def stream(self, told: Told) -> AsyncGenerator[Piece]:
+        with translated(self._provider, told.model):
+            while True:
+                left_out = frozenset(self._left_out)
+                try:
+                    async with (
+                        self._create(**self._request(told)) as answer,
+                        aclosing(events(answer.iter_bytes())) as found,
+                    ):
+                        async for event in found:
+                            if piece := self._piece(event, told.model):
+                                yield piece
+                except (anthropic.BadRequestError, openai.BadRequestError) as error:
+                    if not self._leaves_out(error, told.model, already=left_out):
+                        raise
+                else:
+                    return
+
+    async def close(self) -> None:
+        await self._llm.client.close()
+
+    @property
+    @abstractmethod
+    def _create(self) -> Callable[..., AbstractAsyncContextManager[Any]]: ...
+
+    @property
+    @abstractmethod
+    def _dispensable(self) -> tuple[str, ...]:
+        """The parts of a request that it can do without."""
+
+    @abstractmethod
+    def _request(self, told: Told) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _piece(self, event: dict[str, Any], model: str) -> Piece | None: ...
+
+    def _leaves_out(
+        self, error: anthropic.BadRequestError | openai.BadRequestError, model: str, *, already: _Parts
+    ) -> bool:
+        """Whether the address named a part that this request can do without; another one may have learned it since.
+
+        Not where it names it beside what was too much: then every later call, of whichever tenant, would do without.
+        """
+        if _TOO_MUCH.search(error.message):
+            return False
+        news = [part for part in self._dispensable if (model, part) not in already]
+        named = getattr(error, "param", None)
+        found = next((part for part in news if part == named), None)
+        found = found or next((part for part in news if part in error.message), None)
+        if found is not None:
+            self._left_out.add((model, found))
+        return found is not None
+
+
+class OpenAIWire(_EventWire):
     """OpenAI's chat completions, and whoever speaks like it.
 
     Elsewhere than at OpenAI `max_tokens` is the name that all know, and usage is asked for with every piece: then that
-    of a stream that breaks is known too. What an address does not take is left out from then on.
+    of a stream that breaks is known too.
     """
 
     def __init__(self, account: Account, transport: httpx2.AsyncBaseTransport, timeout: httpx2.Timeout) -> None:
-        self._provider = account.provider
         self._is_openai = account.base_url is None or account.base_url.rstrip("/") == OPENAI
         traffic = ProviderTraffic(transport, account.secret, header="Authorization", scheme="Bearer ")
-        self._llm = AnyLLM.create(
+        llm = AnyLLM.create(
             "openai",
             api_key=NO_KEY,
             api_base=account.base_url or OPENAI,
@@ -59,30 +126,17 @@ class OpenAIWire:
             max_retries=0,
             http_client=_client(traffic, timeout),
         )
+        super().__init__(account.provider, llm)
         self._limits = _LIMITS if self._is_openai else _LIMITS[::-1]
-        self._left_out: set[tuple[str, str]] = set()
 
-    async def stream(self, told: Told) -> AsyncGenerator[Piece]:
-        client: openai.AsyncOpenAI = self._llm.client  # type: ignore[attr-defined]
-        create = client.chat.completions.with_streaming_response.create
-        with translated(self._provider, told.model):
-            while True:
-                try:
-                    async with (
-                        create(**self._request(told)) as answer,
-                        aclosing(events(answer.iter_bytes())) as found,
-                    ):
-                        async for event in found:
-                            if piece := self._piece(event, told.model):
-                                yield piece
-                except openai.BadRequestError as error:
-                    if not self._leaves_out(error, told.model):
-                        raise
-                else:
-                    return
+    @property
+    def _create(self) -> Callable[..., AbstractAsyncContextManager[Any]]:
+        client: openai.AsyncOpenAI = self._llm.client
+        return client.chat.completions.with_streaming_response.create
 
-    async def close(self) -> None:
-        await self._llm.client.close()  # type: ignore[attr-defined]
+    @property
+    def _dispensable(self) -> tuple[str, ...]:
+        return (_EACH, "temperature", "stream_options", *self._limits)
 
     def _request(self, told: Told) -> dict[str, Any]:
         optional = {
@@ -97,16 +151,6 @@ class OpenAIWire:
     def _every_piece(self, model: str) -> dict[str, bool]:
         is_left_out = self._is_openai or (model, _EACH) in self._left_out
         return {} if is_left_out else {_EACH: True}
-
-    def _leaves_out(self, error: openai.BadRequestError, model: str) -> bool:
-        """Whether the address named a part of the request that it can do without, and had not named before."""
-        parts = (_EACH, "temperature", "stream_options", *self._limits)
-        news = [part for part in parts if (model, part) not in self._left_out]
-        found = next((part for part in news if part == error.param), None)
-        found = found or next((part for part in news if part in error.message), None)
-        if found is not None:
-            self._left_out.add((model, found))
-        return found is not None
 
     def _piece(self, event: dict[str, Any], model: str) -> Piece | None:
         if error := event.get("error"):
@@ -125,13 +169,12 @@ class OpenAIWire:
         )
 
 
-class AnthropicWire:
-    """Anthropic's messages. What the prompt cost stands in the first event."""
+class AnthropicWire(_EventWire):
+    """Anthropic's messages. What the prompt cost stands in the first event. Newer models refuse a temperature."""
 
     def __init__(self, account: Account, transport: httpx2.AsyncBaseTransport, timeout: httpx2.Timeout) -> None:
-        self._provider = account.provider
         traffic = ProviderTraffic(transport, account.secret, header="X-Api-Key")
-        self._llm = AnyLLM.create(
+        llm = AnyLLM.create(
             "anthropic",
             api_key=NO_KEY,
             api_base=account.base_url or ANTHROPIC,
@@ -139,33 +182,21 @@ class AnthropicWire:
             max_retries=0,
             http_client=_httpx_client(traffic, timeout),
         )
-        self._without_temperature: set[str] = set()
+        super().__init__(account.provider, llm)
 
-    async def stream(self, told: Told) -> AsyncGenerator[Piece]:
-        create = self._llm.client.messages.with_streaming_response.create  # type: ignore[attr-defined]
-        with translated(self._provider, told.model):
-            while True:
-                try:
-                    async with (
-                        create(**self._request(told)) as answer,
-                        aclosing(events(answer.iter_bytes())) as found,
-                    ):
-                        async for event in found:
-                            if piece := self._piece(event, told.model):
-                                yield piece
-                except anthropic.BadRequestError as error:
-                    if not self._leaves_temperature_out(error, told.model):
-                        raise
-                else:
-                    return
+    @property
+    def _create(self) -> Callable[..., AbstractAsyncContextManager[Any]]:
+        client: anthropic.AsyncAnthropic = self._llm.client
+        return client.messages.with_streaming_response.create
 
-    async def close(self) -> None:
-        await self._llm.client.close()  # type: ignore[attr-defined]
+    @property
+    def _dispensable(self) -> tuple[str, ...]:
+        return ("temperature",)
 
     def _request(self, told: Told) -> dict[str, Any]:
         system = "\n\n".join(message.text for message in told.messages if message.speaker is Speaker.SYSTEM)
         said = [message for message in _messages(told) if message["role"] != Speaker.SYSTEM]
-        temperature = {} if told.model in self._without_temperature else {"temperature": told.temperature}
+        temperature = {} if (told.model, "temperature") in self._left_out else {"temperature": told.temperature}
         instructions = {"system": system} if system else {}
         return {
             "model": told.model,
@@ -175,13 +206,6 @@ class AnthropicWire:
             **instructions,
             **temperature,
         }
-
-    def _leaves_temperature_out(self, error: anthropic.BadRequestError, model: str) -> bool:
-        """Newer models refuse it."""
-        is_news = "temperature" in error.message and model not in self._without_temperature
-        if is_news:
-            self._without_temperature.add(model)
-        return is_news
 
     def _piece(self, event: dict[str, Any], model: str) -> Piece | None:
         match event.get("type"):

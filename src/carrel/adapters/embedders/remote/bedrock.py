@@ -4,6 +4,7 @@ With an API key of Bedrock's it is one POST. Without one the machine's own AWS c
 aiobotocore (the extra `bedrock`).
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final, Protocol
@@ -72,6 +73,7 @@ class ByAccount:
         self._connections = connections
         self._open = AsyncExitStack()
         self._client: Any = None
+        self._turn = asyncio.Lock()
 
     async def invoke(self, model: str, body: dict[str, Any], *, most: int) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
@@ -100,18 +102,19 @@ class ByAccount:
         await self._open.aclose()
 
     async def _made(self) -> Any:
-        if self._client is None:
-            from aiobotocore.config import AioConfig
-            from aiobotocore.session import get_session
-
-            rules = AioConfig(
-                retries={"total_max_attempts": 1}, connect_timeout=10, max_pool_connections=self._connections
-            )
-            making = get_session().create_client(
-                "bedrock-runtime", region_name=self._region, endpoint_url=self._base_url, config=rules
-            )
-            self._client = await self._open.enter_async_context(making)
+        async with self._turn:
+            if self._client is None:
+                self._client = await self._open.enter_async_context(self._making())
         return self._client
+
+    def _making(self) -> Any:
+        from aiobotocore.config import AioConfig
+        from aiobotocore.session import get_session
+
+        rules = AioConfig(retries={"total_max_attempts": 1}, connect_timeout=10, max_pool_connections=self._connections)
+        return get_session().create_client(
+            "bedrock-runtime", region_name=self._region, endpoint_url=self._base_url, config=rules
+        )
 
 
 def _titan(texts: Sequence[str], wish: Wish) -> dict[str, Any]:

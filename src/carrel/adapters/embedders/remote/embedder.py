@@ -131,10 +131,11 @@ class RemoteEmbedder:
     async def _tried(self, texts: Sequence[str]) -> list[Vector]:
         """Again after what passes by: with back-off, or when the provider says."""
         for attempt in count(1):
+            wish = Wish(self._plan.dimension if self._line.asks else None, question=self._question)
             try:
-                return await self._once(texts)
+                return await self._once(texts, wish)
             except DimensionRefused as error:
-                if not self._line.asks:
+                if wish.dimension is None:
                     raise self._of_another_dimension("refuses") from error
                 self._line.asks = False
             except EmbedderFailed as failure:
@@ -144,9 +145,8 @@ class RemoteEmbedder:
                 await asyncio.sleep(wait + random.random() * self._plan.pause)  # noqa: S311 - jitter, not a secret
         raise AssertionError
 
-    async def _once(self, texts: Sequence[str]) -> list[Vector]:
+    async def _once(self, texts: Sequence[str], wish: Wish) -> list[Vector]:
         line = self._line
-        wish = Wish(self._plan.dimension if line.asks else None, question=self._question)
         with _timely():
             async with line.questions if self._question else line.texts, asyncio.timeout(self._plan.seconds):
                 found = await line.wire.embed(texts, wish)

@@ -1,0 +1,88 @@
+"""Whatever anybody sends or writes is read in time that grows with its length, not with the square of it."""
+
+import time
+import uuid
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from carrel.adapters.lexical.analyzer import EnglishAnalyzer
+from carrel.ask.ground import ground
+from carrel.ask.prompt import Brief, assemble
+from carrel.ask.question import Question
+from carrel.domain.answers import Passage
+from carrel.domain.chats import Turn
+from carrel.domain.ids import ChunkId, DocumentId, SourceId, TenantId
+from carrel.ports.model import Prompt
+
+ANALYZER = EnglishAnalyzer()
+
+
+class Reader:
+    context_tokens = 8_000
+    follows_instructions = True
+    name = "test"
+
+
+def a_passage(text: str) -> Passage:
+    return Passage(
+        chunk=ChunkId(uuid.uuid4()),
+        document=DocumentId(uuid.uuid4()),
+        source=SourceId(uuid.uuid4()),
+        tenant=TenantId(uuid.uuid4()),
+        title="Tables",
+        key="tables.md",
+        heading_path=(),
+        page=None,
+        text=text,
+        ordinal=0,
+        twin_of=text.encode(),
+    )
+
+
+def a_question(letters: str, size: int) -> None:
+    assert not Question(letters * size, (), np.zeros(1, np.float32)).names_something
+
+
+def a_talk(gap: str, size: int) -> None:
+    said = Turn(f"What{gap * size}is it?", "")
+    told: Prompt = assemble(Reader(), Brief("And?", "And?", history=(said,)), [a_passage("It is.")])  # type: ignore[arg-type]
+    assert len(told.messages) == 4
+
+
+def an_answer(fact: str, size: int) -> None:
+    """As long as the table that it rests on."""
+    ground(f"The table reads {fact * size}[1].", [a_passage(f"The table reads {fact * size}.")], analyzer=ANALYZER)
+
+
+@pytest.mark.parametrize(
+    ("read", "piece", "size"),
+    [
+        (a_question, "9", 2_000),
+        (a_question, "a", 2_000),
+        (a_talk, " ", 2_000),
+        (a_talk, "\n", 2_000),
+        (an_answer, "7 ", 500),
+        (an_answer, "A7 ", 500),
+    ],
+)
+def test_eight_times_as_long_is_not_sixty_four_times_the_work(
+    read: Callable[[str, int], None], piece: str, size: int
+) -> None:
+    short, long = (min(_cost(read, piece, many) for _ in range(3)) for many in (size, 8 * size))
+    assert long < 24 * short
+
+
+def _cost(read: Callable[[str, int], None], piece: str, size: int) -> float:
+    """Seconds of this thread's own processor time, whatever else the machine does."""
+    started = time.thread_time()
+    read(piece, size)
+    return time.thread_time() - started
+
+
+def test_more_than_can_be_judged_counts_as_not_borne_out() -> None:
+    passage = a_passage("Port 7443 is open.")
+    few, many = ("Port 7443 is open [1]. " * count for count in (50, 1_000))
+    assert ground(few, [passage], analyzer=ANALYZER).unsupported == ()
+    assert ground(many, [passage], analyzer=ANALYZER).score < 0.5
