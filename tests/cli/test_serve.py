@@ -172,7 +172,10 @@ def test_children_do_not_outlive_a_killed_supervisor(used: Shell) -> None:
         until(lambda: not any(lives(pid) for pid in orphans))
 
 
-def test_commands_work_beside_the_server_which_then_idles_in_400_mb(used: Shell, tmp_path: Path) -> None:
+def test_commands_work_beside_the_server_which_then_idles_in_400_mb(
+    used: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # what coverage itself holds is not the server's
     (tmp_path / "note.md").write_text("# Note\n\nThe lighthouse keeper is called Ione.\n")
     with serving(used) as server:
         until(lambda: "A worker lives." in used("doctor").out)

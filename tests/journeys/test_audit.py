@@ -3,6 +3,7 @@
 import asyncio
 import json
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -233,6 +234,30 @@ async def test_what_was_counted_is_told_at_the_end(acme: SomeTenant, refusals: R
     with pytest.raises(asyncio.CancelledError):
         await running
     assert [line.event.facts["count"] for line in await told(acme)] == [1, 2]
+
+
+async def test_two_who_tell_at_once_tell_each_refusal_once(
+    acme: SomeTenant, refusals: Refusals, minutes: list[float]
+) -> None:
+    codes = [f"code_{number}" for number in range(10)]
+    for code in codes * 2:
+        await refusals.note(Refused(acme.id, None, None, code))
+    minutes[0] += 60
+    await asyncio.gather(refusals.flush(), refusals.flush())
+    assert Counter(line.event.facts["code"] for line in await told(acme)) == dict.fromkeys(codes, 2)
+
+
+async def test_what_is_cut_short_is_told_later(acme: SomeTenant, refusals: Refusals, minutes: list[float]) -> None:
+    for _ in range(2):
+        await refusals.note(Refused(acme.id, None, None, "expired_key"))
+    minutes[0] += 60
+    telling = asyncio.create_task(refusals.flush())
+    await asyncio.sleep(0)
+    telling.cancel()
+    await asyncio.wait([telling])
+    minutes[0] += 60
+    await refusals.flush()
+    assert [line.event.facts["count"] for line in await told(acme)] == [1, 1]
 
 
 async def test_a_tenant_that_is_gone_harms_nobody(refusals: Refusals) -> None:

@@ -71,16 +71,20 @@ class Refusals:
 
     async def flush(self) -> None:
         """Tell what is due, and forget who was refused long ago."""
-        for refused in [one for one in self._counts if self._is_due(one)]:
-            await self._tell(refused)
+        for refused in list(self._counts):
+            if self._is_due(refused):
+                await self._tell(refused)
         self._told = {one: at for one, at in self._told.items() if self._clock() - at < self._every}
 
     def _is_due(self, refused: Refused) -> bool:
         return self._clock() - self._told.get(refused, -self._every) >= self._every
 
     async def _tell(self, refused: Refused) -> None:
+        """Nothing, if another one tells it just now; and what is cut short is still to be told."""
+        count = self._counts.pop(refused, 0)
+        if not count:
+            return
         self._told[refused] = self._clock()
-        count = self._counts.pop(refused)
         facts = {"code": refused.code, "count": count}
         if refused.permission is not None:
             facts["permission"] = refused.permission
@@ -92,3 +96,6 @@ class Refusals:
         except Unavailable as problem:
             self._counts[refused] = self._counts.get(refused, 0) + count
             log.warning("audit.waits", problem=problem.detail)
+        except asyncio.CancelledError:
+            self._counts[refused] = self._counts.get(refused, 0) + count
+            raise
