@@ -36,7 +36,7 @@ AVERAGE_LENGTH: Final = 120.0
 DIMENSIONS: Final = 2**29 - 1
 _MOST_TERMS: Final = 64
 _MOST_OF_A_CHUNK: Final = 8_000  # pgvector keeps 16,000 of a sparse vector, and refuses more
-_MOST_CANDIDATES: Final = 10_000
+_MOST_CANDIDATES: Final = 5_000
 _CACHED_BYTES: Final = 64 * 1024 * 1024
 
 _PUT = Statement("select put_lexical(:generation, :chunks, :sources, :versions, :terms)")
@@ -220,7 +220,7 @@ def question_vector(weighed: Sequence[WeighedTerm]) -> SparseVector:
 
 
 def rarest(weighed: Sequence[WeighedTerm]) -> Sequence[WeighedTerm]:
-    """The rarest terms, which occur in some ten thousand chunks together; at least one."""
+    """The rarest terms, which occur in some five thousand chunks together; at least one."""
     together = accumulate(max(term.chunks, 1) for term in weighed)
     kept = sum(count <= _MOST_CANDIDATES for count in together)
     return weighed[: max(kept, 1)]
