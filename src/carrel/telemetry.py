@@ -5,7 +5,11 @@ import sys
 
 import structlog
 
-_TALKATIVE = ("alembic", "asyncio", "httpcore2", "httpx2", "mcp", "uvicorn")
+# Also at `debug` they are heard from warnings on: those of providers would tell whole prompts.
+_TALKATIVE = (
+    "aiobotocore", "alembic", "anthropic", "any_llm", "asyncio", "botocore", "httpcore", "httpcore2", "httpx", "httpx2",
+    "mcp", "ollama", "openai", "uvicorn",
+)  # fmt: skip
 
 
 def configure(level: str, *, pretty: bool | None = None) -> None:

@@ -37,7 +37,7 @@ from carrel.domain.models import Offer
 from carrel.domain.providers import ProviderAccess
 from carrel.domain.rights import Permission
 from carrel.domain.secret import Secret
-from carrel.ports.model import Draft, Message, Model, ModelWish, Prompt, Speaker
+from carrel.ports.model import Draft, Message, Model, ModelWish, Prompt, Speaker, weight
 from support.model_server import Hold, ModelServer, Page, Script, a_model_server
 from support.model_server.http import Connection, Reply, Request
 from support.model_server.scripts import Fault
@@ -273,7 +273,9 @@ async def test_what_a_broken_stream_cost_is_known_as_far_as_it_came(
     heard, usage = server.heard[-1], told[-1].usage
     assert usage is not None
     assert usage.output_tokens == heard.output_tokens == 5
-    assert usage.input_tokens == (heard.input_tokens if wire in {"openai", "anthropic"} else 0)
+    estimate = sum(weight(message.text) for message in PROMPT.messages)
+    assert usage.input_tokens == (heard.input_tokens if wire in {"openai", "anthropic"} else estimate)
+    assert estimate >= heard.input_tokens
 
 
 async def into(told: list[Draft], model: Model) -> None:
@@ -291,6 +293,19 @@ async def test_an_answer_without_end_of_line_is_not_collected(server: ModelServe
     server.scripts["line"] = Script(page=Page(b"data: " + b"x" * (3 << 20), "text/event-stream"))
 
     assert (await failure(make("openai", "line"))).code == "model_failed"
+
+
+@pytest.mark.parametrize("wire", ["openai", "anthropic", "ollama"])
+async def test_a_flood_of_events_that_say_nothing_is_not_waded_through(
+    make: Maker, wire: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("events", "wires"):
+        monkeypatch.setattr(f"carrel.adapters.models.{module}.MOST", 50)
+    silent = b'{"message": {"role": "assistant", "content": ""}}\n' if wire == "ollama" else b"data: {}\n\n"
+    for flood in (silent * 100, *([] if wire == "ollama" else [b": \n" * 500])):
+        async with a_provider(Whole(flood, {})) as url:
+            found = await failure(make(wire, "any", base_url=url))
+        assert found.detail == "What the provider answered cannot be understood."
 
 
 async def test_a_packed_answer_is_refused(make: Maker) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from carrel.adapters.embedders.remote import Place, RemoteEmbedder, letters, opened
+from carrel.adapters.embedders.remote.bedrock import BedrockWire, ByAccount
 from carrel.adapters.embedders.remote.openai import OpenAiWire
 from carrel.domain.errors import EmbedderFailed
 from support.embedders import KEY, SWIFT, WIRES, an_embedder
@@ -114,6 +116,16 @@ async def test_a_text_without_anything_to_read_is_sent_all_the_same(server: Mode
     async with an_embedder(server) as embedder:
         assert len(await embedder.embed(ids_of("\x01", ""))) == 2
     assert all(text.strip() for text in server.heard[-1].told.texts)
+
+
+async def test_a_long_answer_to_an_account_is_read_to_its_end(server: ModelServer) -> None:
+    """It comes in many pieces."""
+    wire = BedrockWire("cohere.embed-v4:0", ByAccount(region="eu-central-1", base_url=server.url, connections=8))
+    server.scripts[wire.model] = Script()
+    embedder = await opened(wire, replace(SWIFT, dimension=2_000))
+    vectors = await embedder.embed(ids_of(*TEXTS[:96]))
+    await embedder.close()
+    assert (len(vectors), len(server.heard)) == (96, 1)
 
 
 # The dimension
@@ -260,15 +272,16 @@ async def test_a_redirect_is_not_followed(server: ModelServer) -> None:
     assert {heard.path for heard in server.heard} == {"/v1/embeddings"}
 
 
-async def test_the_log_names_what_the_provider_said_without_the_key(
+async def test_the_log_has_the_providers_short_code_and_no_word_of_it(
     server: ModelServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}."}}).encode()
+    told = {"message": f"Incorrect API key provided: {KEY}.", "input": "leave", "code": "invalid_api_key"}
+    said = json.dumps({"error": told}).encode()
     async with an_embedder(server, script=Script(page=Page(said, "application/json", status=401))) as embedder:
         failure = await failed(embedder)
     logged = capsys.readouterr()
-    assert "Incorrect API key" in logged.out + logged.err
-    assert KEY not in logged.out + logged.err
+    assert "invalid_api_key" in logged.out + logged.err
+    assert not {"Incorrect", KEY, "leave"} & set(re.findall(r"[\w-]+", logged.out + logged.err))
     assert "Incorrect" not in failure.detail
     assert KEY not in repr(Place(server.openai, KEY))
 

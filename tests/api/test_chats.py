@@ -352,6 +352,7 @@ async def test_an_owner_sees_how_many_and_no_word(carrel: Stand, reader: Caller,
     assert (await hers("GET", "/v1/feedback")).status_code == 403
     assert (await reader("GET", "/v1/feedback?from=2020-01-01&to=2020-01-31")).json()["items"] == []
     assert (await reader("GET", "/v1/feedback?from=2020-01-01")).status_code == 422
+    assert (await reader("GET", "/v1/feedback?from=9999-12-31&to=9999-12-31")).json()["items"] == []
 
 
 async def test_many_who_rate_at_once_leave_one_word(reader: Caller) -> None:

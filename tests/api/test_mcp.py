@@ -613,6 +613,23 @@ async def test_a_mistake_of_ours_is_told_without_its_reason(
         assert "secret" not in json.dumps(told.value.error.model_dump())
 
 
+async def test_what_breaks_the_engine_does_not_end_the_server(carrel: Stand, shelf: Library) -> None:
+    app = create_app(lambda: nullcontext(carrel.app))
+    async with serving(app) as (host, port):
+        far = Far(f"http://{host}:{port}")
+        assert (await far.post(shelf.key, rpc("tools/list"))).status_code == 200
+
+        async def broken() -> None:
+            raise RuntimeError("nobody foresaw it")
+
+        engine = app.state.mcp._engine
+        engine._task_group.start_soon(broken)
+        async with asyncio.timeout(20):
+            while app.state.mcp._engine is engine:  # noqa: ASYNC110 - it has no event for it
+                await asyncio.sleep(0.01)
+        assert (await far.post(shelf.key, rpc("tools/list"))).status_code == 200
+
+
 # Together
 
 

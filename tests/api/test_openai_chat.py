@@ -11,7 +11,9 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionChunk
 
 from api.callers import Caller, CallerMaker
+from carrel.domain.errors import EmbedderFailed
 from support.openai_door import Speaker
+from support.stand import Stand
 
 BOATS = "# Boats\n\n## Why they float\n\nA boat floats since it displaces as much water as it weighs."
 QUESTION: list[Any] = [{"role": "user", "content": "Why does a boat float?"}]
@@ -332,6 +334,46 @@ async def test_a_long_text_has_a_vector_of_all_of_it(speaker: Speaker, owner: Ca
     whole, boats, taxes = (np.array(one.embedding) for one in made.data)
     assert np.isclose(np.linalg.norm(whole), 1, atol=1e-3)
     assert min(whole @ boats, whole @ taxes) > boats @ taxes
+
+
+async def test_tokens_of_embeddings_are_the_tenants(speaker: Speaker, owner: Caller, an_operator: Caller) -> None:
+    assert owner.tenant
+    quotas = {"tokens": {"soft": 1, "hard": 5}, "questions": {"hard": 9}}
+    assert (await an_operator("PUT", f"/v1/tenants/{owner.tenant.id}/quotas", json=quotas)).status_code == 200
+    client = speaker(owner)
+    made = await client.embeddings.create(model="carrel", input=["Boats float on water.", "Ships swim."])
+    with pytest.raises(openai.RateLimitError) as refused:
+        await client.embeddings.create(model="carrel", input="boats")
+    assert (refused.value.code, refused.value.type) == ("insufficient_quota", "insufficient_quota")
+    used = (await owner("GET", "/v1/usage?group=model")).json()
+    line = {"kind": "embedding", "model": made.model, "events": 1, "input_tokens": made.usage.prompt_tokens}
+    assert line.items() <= used["items"][0].items()
+    levels = {level["quota"]: (level["used"], level["held"]) for level in used["quotas"]}
+    assert (levels["tokens"], levels["questions"]) == ((made.usage.prompt_tokens, 0), (0, 0))
+    more = {"tokens": {"soft": 1, "hard": 500}}
+    assert (await an_operator("PUT", f"/v1/tenants/{owner.tenant.id}/quotas", json=more)).status_code == 200
+    answer = await owner("POST", "/openai/v1/embeddings", json={"model": "carrel", "input": "boats"})
+    assert answer.headers["Carrel-Quota-Warning"] == f"tokens={made.usage.prompt_tokens}/500"
+
+
+async def test_what_was_reserved_for_vectors_is_free_again_when_there_are_none(
+    owner: Caller, an_operator: Caller, carrel: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert owner.tenant
+
+    async def broken(*_: object) -> None:
+        raise EmbedderFailed("The provider is gone.", code="embedder_unreachable")
+
+    quotas = {"tokens": {"hard": 500}}
+    assert (await an_operator("PUT", f"/v1/tenants/{owner.tenant.id}/quotas", json=quotas)).status_code == 200
+    monkeypatch.setattr(type(carrel.app.embeddings), "_all", broken)
+    answer = await owner("POST", "/openai/v1/embeddings", json={"model": "carrel", "input": "boats"})
+    assert answer.status_code == 503
+    used = (await owner("GET", "/v1/usage")).json()
+    assert [used["items"], *((one["used"], one["held"]) for one in used["quotas"] if one["quota"] == "tokens")] == [
+        [],
+        (0, 0),
+    ]
 
 
 async def test_no_other_embedder_answers_to_a_name(speaker: Speaker, owner: Caller) -> None:

@@ -3,7 +3,7 @@
 import uuid
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 import openai
@@ -108,6 +108,30 @@ async def test_what_breaks_a_rule_is_named(owner: Caller, path: str, body: dict[
     answer = await owner("POST", f"/openai/v1{path}", json=body)
     assert answer.status_code == 400, answer.text
     assert (error_of(answer)["param"] or "").startswith(param)
+
+
+IMAGE: Final = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/chat/completions", {"messages": [{"role": "user", "content": [IMAGE]}]}, "messages.0.content.0.type"),
+        ("/chat/completions", {"messages": [{"role": "user", "content": 1}]}, "messages.0.content"),
+        ("/embeddings", {"input": ["x", 2]}, "input.1"),
+    ],
+)
+async def test_a_part_that_breaks_a_rule_is_named_as_it_was_sent(
+    owner: Caller, path: str, body: dict[str, Any], param: str
+) -> None:
+    answer = await owner("POST", f"/openai/v1{path}", json={"model": "carrel", **body})
+    assert (answer.status_code, error_of(answer)["param"]) == (400, param)
+
+
+async def test_of_a_hundred_thousand_mistakes_not_each_is_named(owner: Caller) -> None:
+    body = {f"a{number}": 1 for number in range(1_000)}
+    assert len((await owner("POST", "/v1/chat", json=body)).json()["errors"]) == 100
+    assert (await owner("POST", "/openai/v1/chat/completions", json=body)).status_code == 400
 
 
 @pytest.mark.parametrize(

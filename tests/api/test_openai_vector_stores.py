@@ -267,6 +267,31 @@ async def test_several_questions_come_together_and_twice_nothing(speaker: Speake
     assert scores == sorted(scores, reverse=True)
 
 
+async def test_each_question_of_a_search_is_counted(speaker: Speaker, owner: Caller, an_operator: Caller) -> None:
+    assert owner.tenant
+    rates = {"each": {"search": "9/minute"}}
+    assert (await an_operator("PUT", f"/v1/tenants/{owner.tenant.id}/rates", json=rates)).status_code == 200
+    store = (await speaker(owner).vector_stores.create()).id
+    path = f"/openai/v1/vector_stores/{store}/search"
+    left = [
+        int((await owner("POST", path, json={"query": asked})).headers["RateLimit-Remaining"])
+        for asked in ("boats", ["boats", "water", "weight"], "boats")
+    ]
+    assert [left[0] - left[1], left[1] - left[2]] == [3, 1]
+
+
+async def test_the_text_of_a_file_comes_within_bounds(
+    speaker: Speaker, owner: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = speaker(owner)
+    file = await a_file(client)
+    store = await client.vector_stores.create(name="Boats", file_ids=[file])
+    await client.vector_stores.files.poll(file, vector_store_id=store.id)
+    monkeypatch.setattr("carrel.library.documents._MOST_READ", 20)
+    answer = await owner("GET", f"/openai/v1/vector_stores/{store.id}/files/{file}/content")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+
+
 async def test_a_store_has_one_way_of_cutting(speaker: Speaker, owner: Caller) -> None:
     client = speaker(owner)
     lengths: Any = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 20}}

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message
 
+from carrel.api.openai.chat import _Line
+from carrel.api.openai.chat_shapes import CompletionChunk
 from carrel.api.streaming import EventStream, _event
 from carrel.ask.answer import Delta
 from carrel.ask.pipeline import Event, Evidence
@@ -234,3 +236,13 @@ def test_a_delta_is_one_line_of_json(text: str) -> None:
     assert (event, rest) == ("event: delta", ["", ""])
     assert "\r" not in frame
     assert json.loads(data.removeprefix("data: ")) == {"text": clean}
+
+
+@given(st.text(), st.text())
+def test_a_piece_of_a_completion_is_one_line_of_json(text: str, model: str) -> None:
+    """Written by hand, and as the schema says."""
+    clean, name = (one.encode("utf-8", "ignore").decode() for one in (text, model.replace("\x00", "")))
+    (frame,) = _Line(name, tells_usage=True)._event(Delta(clean))
+    assert "\n" not in frame.decode().removesuffix("\n\n")
+    chunk = CompletionChunk.model_validate_json(frame.removeprefix(b"data: "))
+    assert (chunk.model, [choice.delta.content for choice in chunk.choices]) == (name, [clean])

@@ -16,11 +16,14 @@ def test_chats_are_read_renamed_taken_along_and_deleted(shell: Shell, tmp_path: 
     (tmp_path / "boats.md").write_text("# Boats\n\nBoats float on port 7777.\n")
     assert shell("ingest", tmp_path / "boats.md", "--tenant", slug, "--source", "books", "--json").code == 0
     asked = shell("ask", "On which port do boats float?", "--tenant", slug, "--json").value
+    went_on = shell("ask", "And on which port do they sink?", "--tenant", slug, "--chat", asked["chat_id"]).out
+    assert f"--chat {asked['chat_id']}" in went_on
 
     (listed,) = shell("chats", "list", "--tenant", slug, "--json").value["items"]
     assert (listed["id"], listed["title"]) == (asked["chat_id"], "On which port do boats float?")
     shown = shell("chats", "show", listed["id"], "--tenant", slug, "--json").value
-    assert [message["answer"] for message in shown["messages"]] == [asked["answer"]]
+    assert [message["question"][:3] for message in shown["messages"]] == ["On ", "And"]
+    assert shown["messages"][0]["answer"] == asked["answer"]
     assert "7777" in shell("chats", "show", listed["id"], "--tenant", slug).out
     renamed = shell("chats", "rename", listed["id"], " Ports\n", "--tenant", slug, "--json").value
     assert renamed["title"] == "Ports"
@@ -33,7 +36,7 @@ def test_chats_are_read_renamed_taken_along_and_deleted(shell: Shell, tmp_path: 
     assert json.loads(as_json.read_text())["chats"][0]["messages"][0]["answer"] == asked["answer"]
     one = ("chats", "export", listed["id"], "--tenant", slug, "--to", as_csv, "--format", "csv")
     assert shell(*one).code == 0
-    heads, line = list(csv.reader(as_csv.read_text().splitlines()))
+    heads, line, _ = list(csv.reader(as_csv.read_text().splitlines()))
     assert dict(zip(heads, line, strict=True))["title"] == "Ports"
     assert shell(*one).code == 2
 

@@ -140,7 +140,9 @@ def test_the_doctor_finds_nothing_wrong(shell: Shell) -> None:
 
     assert (said.code, said.err) == (0, "Nothing is wrong.\n")
     assert re.search(r"ok +database +PostgreSQL 18\.\d+ answers, with pgvector", said.out)
+    assert len(re.findall(r"^\w+ +database ", said.out, re.MULTILINE)) == 1
     assert re.search(r"ok +walls ", said.out)
+    assert re.search(r"ok +answers +No answer of the last day had to do without its model", said.out)
     assert re.search(r"note +worker +No worker lives", said.out)
     assert re.search(r"note +mail +Mail is sent to nobody", said.out)
 

@@ -8,12 +8,15 @@ import pytest
 
 from carrel.ask.answer import Delta
 from carrel.ask.pipeline import ChatWish, Done, Evidence
-from carrel.domain.access import Principal, console
+from carrel.domain.access import Principal, console, for_job
 from carrel.domain.answers import AnswerStatus, Remembered
 from carrel.domain.chats import Turn
 from carrel.domain.errors import ModelFailed, NotFound
+from carrel.domain.ids import first_id
 from carrel.domain.quotas import Quota, Resource
+from carrel.operate.doctor import Mark, _degraded
 from carrel.ports.model import Model
+from carrel.store import chats
 from carrel.store.bots import NewBot
 from carrel.tenancy.quotas import Period
 from carrel.wiring import assemble
@@ -113,6 +116,21 @@ async def test_a_model_that_fails_leaves_the_passages_and_the_next_question_work
     ]
 
 
+async def test_the_doctor_tells_how_many_answers_a_model_owed(
+    carrel: Stand, server: ModelServer, acme: SomeTenant
+) -> None:
+    known = [await carrel.app.life.get(acme.console, acme.id)]
+    await asked(carrel, acme.console)
+    assert [remark.mark for remark in await _degraded(carrel.database, known)] == [Mark.GOOD]
+    async with answering(carrel, server, "cut") as stand:
+        await asked(stand, acme.console)
+    (remark,) = await _degraded(carrel.database, known)
+    assert (remark.mark, remark.about) == (Mark.NOTE, "answers")
+    assert remark.sentence.startswith(f"1 of the last day's 2 answers in {acme.slug} had to do without their model;")
+    async with carrel.database.transaction(for_job(acme.id, None)) as tx:
+        assert await chats.degraded(tx, first_id(-60)) == (0, 0)
+
+
 async def test_a_model_that_declines_is_a_refusal_that_was_paid_for(
     carrel: Stand, server: ModelServer, acme: SomeTenant
 ) -> None:
@@ -157,6 +175,21 @@ async def test_an_answer_that_is_ended_midway_keeps_nothing_but_the_bill(
         assert (await stand.app.chats.listed(acme.console)).items == []
     level = next(level for level in report.levels if level.resource is Resource.TOKENS)
     assert (level.held, level.used) == (0, server.heard[-1].input_tokens + 1)
+
+
+async def test_an_answer_that_is_whole_is_booked_once_whenever_its_reader_leaves(
+    carrel: Stand, server: ModelServer, acme: SomeTenant
+) -> None:
+    async with answering(carrel, server) as stand:
+        events = stand.app.asking.chat(await stand.app.asking.allow(acme.console, ChatWish(QUESTION)))
+        async for event in events:
+            if isinstance(event, Done):
+                break
+        await events.aclose()
+        report = await stand.app.allowances.usage(acme.console, Period())
+    (line,) = (line for line in report.lines if line.kind == "question")
+    heard = server.heard[-1]
+    assert (line.events, line.input_tokens, line.output_tokens) == (1, heard.input_tokens, heard.output_tokens)
 
 
 async def test_a_question_that_rests_on_the_one_before_is_searched_in_words_that_stand_alone(

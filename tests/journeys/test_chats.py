@@ -14,7 +14,7 @@ import pytest
 from carrel.ask.pipeline import ChatWish, Done
 from carrel.domain.access import Principal, console, enter, for_job
 from carrel.domain.answers import Remembered, Usage
-from carrel.domain.chats import Message, Rating, title_of
+from carrel.domain.chats import Chat, Message, Rating, title_of
 from carrel.domain.errors import Denied, Invalid, NotFound
 from carrel.domain.ids import ChatId, MessageId, new_id
 from carrel.domain.prices import Price, Prices
@@ -279,6 +279,17 @@ async def test_the_database_forgets_no_chat_of_today(carrel: Stand, place: SomeT
         assert await chats.forget_old(tx, days=-1, most=100) == 0
         assert await chats.forget_old(tx, days=0, most=100) == 0
     assert await remaining(carrel, talk) == [True]
+
+
+async def test_a_chat_that_is_deleted_while_all_are_taken_along_is_left_out(carrel: Stand, place: SomeTenant) -> None:
+    who = await place.principal()
+    talks = [await a_talk(carrel, who) for _ in range(3)]
+    told: list[Chat | Message] = []
+    async for one in carrel.app.chats.whole(who):
+        if not told:
+            await carrel.app.chats.delete(who, talks[1].chat)
+        told.append(one)
+    assert [one.chat for one in told if isinstance(one, Message)] == [talks[0].chat, talks[2].chat]
 
 
 # What it costs

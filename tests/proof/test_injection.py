@@ -165,7 +165,8 @@ async def planted(victim: SomeTenant, payload: Mapping[str, str]) -> str:
 
 
 def judge(scene: Scene, name: str, answer: Mapping[str, Any]) -> None:
-    told = [answer["answer"], *answer["guidance"], (answer.get("problem") or {}).get("detail") or ""]
+    told = [answer["answer"], *answer["guidance"], *answer["unsupported"], answer["asked"] or ""]
+    told.append((answer.get("problem") or {}).get("detail") or "")
     for text in told:
         assert not leads_away(text), (name, text)
     for secret in scene.secrets:

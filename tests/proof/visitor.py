@@ -354,15 +354,18 @@ class Visitor:
             person.roles[tenant] = role
 
     async def suspend_member(self, _: Key, wanted: Operation) -> None:
-        """And the next time the membership is given back."""
+        """And the next time the membership is given back. What they brought is ready then: else it would fail."""
         person, tenant = self._membership(wanted)
         if person is not None:
+            await self._settled(replace(wanted, other=0))
             person.left ^= {tenant}
             await self._world.member(person, tenant, person.roles[tenant], suspended=tenant in person.left)
 
     async def bar(self, _: Key, wanted: Operation) -> None:
+        """Everywhere, or no more."""
         person, _tenant = self._membership(wanted)
         if person is not None:
+            await self._settled(replace(wanted, other=0))
             person.barred = not person.barred
             await self._world.bar(person)
 

@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import os
 import re
-import signal
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,11 +12,10 @@ from typing import Any, Final
 
 import httpx2
 
+import bench.served
 from cli.shell import children_of, command_of
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
-_START: Final = 120.0
-_FAREWELL: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class Served:
     @property
     def postmaster(self) -> int:
         """Of the embedded PostgreSQL."""
-        return int((self.home / "postgres" / "data" / "postmaster.pid").read_text("ascii").splitlines()[0])
+        return bench.served.postmaster_of(self.home)
 
     def client(self, key: str = "", *, seconds: float = 90.0, connections: int = 100) -> httpx2.AsyncClient:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -65,7 +61,10 @@ class Served:
     async def command(self, *arguments: str) -> Any:
         """What a command beside the server says."""
         process = await asyncio.create_subprocess_exec(
-            *_CARREL, *arguments, "--json", env=self._environment, cwd=self.home, stdout=asyncio.subprocess.PIPE
+            *bench.served.command(*arguments, "--json"),
+            env=self._environment,
+            cwd=self.home,
+            stdout=asyncio.subprocess.PIPE,
         )
         out = (await process.communicate())[0]
         assert process.returncode == 0, out
@@ -78,7 +77,6 @@ class Served:
         )
 
 
-_CARREL: Final = (sys.executable, "-P", "-m", "carrel.cli")
 _ALL: Final = "search,ask,ingest,manage"
 
 
@@ -89,22 +87,9 @@ async def served(
     """`settings` are variables of the environment. What it logs is in `serve.log` of its home."""
     _prepare(home, models)
     log = home / "serve.log"
-    own = {name: value for name, value in os.environ.items() if not name.startswith("CARREL_")}
-    environment = {**own, "CARREL_HOME": str(home), "CARREL_LOG_LEVEL": log_level, **settings}
-    with log.open("ab") as said:
-        process = await asyncio.create_subprocess_exec(
-            *_CARREL, "serve", "--port", "0", "--json", env=environment, cwd=home,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=said,
-        )  # fmt: skip
-    try:
-        async with asyncio.timeout(_START):
-            assert process.stdout is not None
-            line = await process.stdout.readline()
-        assert line, log.read_text()
+    async with bench.served.served(home, environment={"CARREL_LOG_LEVEL": log_level, **settings}) as started:
         shown = re.search(r"shown this once: (ck_\w+)", log.read_text())
-        yield Served(json.loads(line)["url"], process.pid, home, shown[1] if shown else "", log)
-    finally:
-        await _stop(process)
+        yield Served(started.url, started.pid, home, shown[1] if shown else "", log)
 
 
 def resident(pid: int) -> float:
@@ -120,14 +105,3 @@ def _prepare(home: Path, models: Path) -> None:
     shared.mkdir(parents=True, exist_ok=True)
     if not (home / "models").exists():
         (home / "models").symlink_to(shared)
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.send_signal(signal.SIGTERM)
-    try:
-        async with asyncio.timeout(_FAREWELL):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()

@@ -1,8 +1,7 @@
 """The curve of confidence: the file that is delivered, what is refused of one, and what a passage's features are."""
 
 import json
-import uuid
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,28 +14,14 @@ from carrel.ask.judge import Assessment, assess, judge, observe
 from carrel.ask.question import Question
 from carrel.ask.retrieve import Retrieved
 from carrel.domain.answers import Passage
-from carrel.domain.ids import ChunkId, DocumentId, SourceId, TenantId
+from support.passages import a_passage
 
 ANALYZER = EnglishAnalyzer()
 CURVE = Curve(bias=-3.0, weights=(4.0, 3.0, -1.0, -2.0), enough=0.5, beside=0.3)
 
 
-def a_passage(text: str, *, dense: float | None = 0.5, confidence: float = 0.0) -> Passage:
-    return Passage(
-        chunk=ChunkId(uuid.uuid4()),
-        document=DocumentId(uuid.uuid4()),
-        source=SourceId(uuid.uuid4()),
-        tenant=TenantId(uuid.uuid4()),
-        title="Title",
-        key="notes.md",
-        heading_path=(),
-        page=None,
-        text=text,
-        ordinal=0,
-        twin_of=text.encode(),
-        dense=dense,
-        confidence=confidence,
-    )
+def a_hit(text: str, *, dense: float | None = 0.5, confidence: float = 0.0) -> Passage:
+    return replace(a_passage(text), dense=dense, confidence=confidence)
 
 
 def a_question(text: str) -> Question:
@@ -110,7 +95,7 @@ def test_a_passage_has_the_features_that_the_curve_names() -> None:
     seen = observe(
         ANALYZER,
         a_question("Which port does Zephyrine use?"),
-        found(a_passage("The port is 7443.", dense=0.6), a_passage("Nothing.", dense=None)),
+        found(a_hit("The port is 7443.", dense=0.6), a_hit("Nothing.", dense=None)),
     )
     (cosine, coverage, unseen, name), (no_cosine, no_coverage, *_) = seen.features
     assert len(seen.features[0]) == len(FEATURES)
@@ -122,21 +107,20 @@ def test_a_passage_has_the_features_that_the_curve_names() -> None:
 def test_features_are_the_same_whoever_else_has_documents() -> None:
     """Nothing but the question and the passages counts: not the ids, and not the tenant's statistics."""
     question = a_question("How is the ledger restarted?")
-    first = observe(ANALYZER, question, Retrieved((a_passage("Restart the ledger."),), (), 3.0))
-    second = observe(ANALYZER, question, Retrieved((a_passage("Restart the ledger."),), (), 99.0, dropped=7))
+    first = observe(ANALYZER, question, Retrieved((a_hit("Restart the ledger."),), (), 3.0))
+    second = observe(ANALYZER, question, Retrieved((a_hit("Restart the ledger."),), (), 99.0, dropped=7))
     assert first == second
 
 
 def test_a_question_without_words_is_judged_by_its_nearness_alone() -> None:
-    (passage,) = assess(ANALYZER, a_question("What is it?"), found(a_passage("Anything.", dense=0.4))).passages
+    (passage,) = assess(ANALYZER, a_question("What is it?"), found(a_hit("Anything.", dense=0.4))).passages
     assert passage.confidence == stored().confidence((0.4, 0.0, 0.0, 0.0))
 
 
 def test_one_passage_must_be_good_enough_before_others_are_evidence() -> None:
     enough, beside = stored().enough, stored().beside
     good, near, far = (
-        a_passage(text, confidence=value)
-        for text, value in (("good", enough), ("near", beside), ("far", beside - 0.01))
+        a_hit(text, confidence=value) for text, value in (("good", enough), ("near", beside), ("far", beside - 0.01))
     )
     assert judge(Assessment((near, good, far), ())).evidence == (near, good)
     refused = judge(Assessment((near, far), ("word",)))

@@ -1,31 +1,12 @@
 """The extractive model: whole sentences of the evidence, each cited, and never an empty answer."""
 
-import uuid
-
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
 from carrel.adapters.models.extractive import Extractive
 from carrel.ask.answer import Answerer, Finished
 from carrel.ask.judge import Verdict
 from carrel.ask.prompt import Brief
 from carrel.domain.answers import Answer, Passage
-from carrel.domain.ids import ChunkId, DocumentId, SourceId, TenantId
-
-
-def a_passage(text: str, *, headings: tuple[str, ...] = (), title: str = "Page") -> Passage:
-    return Passage(
-        chunk=ChunkId(uuid.uuid4()),
-        document=DocumentId(uuid.uuid4()),
-        source=SourceId(uuid.uuid4()),
-        tenant=TenantId(uuid.uuid4()),
-        title=title,
-        key="page.md",
-        heading_path=headings,
-        page=None,
-        text=text,
-        ordinal=0,
-        twin_of=text.encode(),
-        confidence=0.9,
-    )
+from support.passages import a_passage
 
 
 async def the_answer(question: str, *texts: Passage | str) -> Answer:

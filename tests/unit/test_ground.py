@@ -1,11 +1,13 @@
 """Groundedness: what the evidence says is borne out, what it does not say is marked, and no model is asked."""
 
+import re
 from random import Random
 
 import pytest
 
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
 from carrel.ask.ground import Grounding, ground
+from carrel.ask.sanitise import sanitised
 from carrel.domain.answers import Passage
 from carrel.evaluate.groundedness import weigh
 from carrel.evaluate.metrics import auroc
@@ -73,6 +75,23 @@ def test_only_the_sentence_that_is_wrong_is_marked_and_the_whole_is_worth_less_f
 
     assert found.unsupported == ("It retries a failed capture at most nine times.",)
     assert of(wrong).score < found.score < of(right).score
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        r"See <\img src=//evil.example/x> at port 99 [1].",
+        "See <[1]img src=//evil.example/x> at port 99 [1].",
+        "See https:[1]//evil.example/?q=secret at port 99 [1].",
+        r"See https:\\\\//evil.example/?q=secret at port 99 [1].",
+        "See www[1].evil.example/x at port 99 [1].",
+    ],
+)
+def test_what_marks_and_backslashes_kept_apart_does_not_come_together_without_them(written: str) -> None:
+    shown = sanitised(written, passages=2)
+    (sentence,) = of(shown).unsupported
+    assert "port 99" in sentence
+    assert not re.search(r"https?:|www\.|<img|\]\(", sentence), sentence
 
 
 def test_a_passage_that_is_not_the_cited_one_counts_less() -> None:

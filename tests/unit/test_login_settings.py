@@ -44,7 +44,7 @@ def test_an_issuer_is_set_by_two_lines(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ISSUER", "https://user@login.example.org", "write it as https"),
         ("ISSUER", "https://login.example.org/?realm=main", "write it as https"),
         ("ISSUER", "http://login.example.org", "must be one that CARREL_LOGIN__ALLOWED names"),
-        ("AUDIENCE", " ", "Field required"),
+        ("AUDIENCE", " ", "it is needed"),
         ("ALGORITHMS", "HS256", "asymmetric"),
         ("ALGORITHMS", "RS256,none", "asymmetric"),
         ("ALGORITHMS", ",", "asymmetric"),

@@ -1,20 +1,21 @@
 """Whatever anybody sends or writes is read in time that grows with its length, not with the square of it."""
 
+import asyncio
 import time
-import uuid
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
+from carrel.adapters.models.extractive import Extractive
 from carrel.ask.ground import ground
 from carrel.ask.prompt import Brief, assemble
 from carrel.ask.question import Question
-from carrel.domain.answers import Passage
+from carrel.ask.rewrite import by_rule
 from carrel.domain.chats import Turn
-from carrel.domain.ids import ChunkId, DocumentId, SourceId, TenantId
 from carrel.ports.model import Prompt
+from support.passages import a_passage
 
 ANALYZER = EnglishAnalyzer()
 
@@ -25,22 +26,6 @@ class Reader:
     name = "test"
 
 
-def a_passage(text: str) -> Passage:
-    return Passage(
-        chunk=ChunkId(uuid.uuid4()),
-        document=DocumentId(uuid.uuid4()),
-        source=SourceId(uuid.uuid4()),
-        tenant=TenantId(uuid.uuid4()),
-        title="Tables",
-        key="tables.md",
-        heading_path=(),
-        page=None,
-        text=text,
-        ordinal=0,
-        twin_of=text.encode(),
-    )
-
-
 def a_question(letters: str, size: int) -> None:
     assert not Question(letters * size, (), np.zeros(1, np.float32)).names_something
 
@@ -49,6 +34,28 @@ def a_talk(gap: str, size: int) -> None:
     said = Turn(f"What{gap * size}is it?", "")
     told: Prompt = assemble(Reader(), Brief("And?", "And?", history=(said,)), [a_passage("It is.")])  # type: ignore[arg-type]
     assert len(told.messages) == 4
+
+
+def a_fence(space: str, size: int) -> None:
+    assemble(Reader(), Brief("And?", "And?"), [a_passage(f"<{space * size}x")])  # type: ignore[arg-type]
+
+
+def a_number(group: str, size: int) -> None:
+    """Which is none, as shows at its end."""
+    ground(f"It is 7{group * size}x [1].", [a_passage(f"It is 7{group * size}x.")], analyzer=ANALYZER)
+
+
+def a_follow_up(word: str, size: int) -> None:
+    by_rule(f"kafka if {word * size}", [Turn(word * size, "")], analyzer=ANALYZER)
+
+
+def a_quotation(piece: str, size: int) -> None:
+    asyncio.run(_quoted(f"Boats float {piece * size} on water."))
+
+
+async def _quoted(text: str) -> None:
+    async for _ in Extractive(ANALYZER).write(Prompt("Do boats float?", (a_passage(text),))):
+        pass
 
 
 def an_answer(fact: str, size: int) -> None:
@@ -63,6 +70,13 @@ def an_answer(fact: str, size: int) -> None:
         (a_question, "a", 2_000),
         (a_talk, " ", 2_000),
         (a_talk, "\n", 2_000),
+        (a_fence, " ", 500),
+        (a_number, ",777", 50),
+        (a_number, ".7", 500),
+        (a_follow_up, "xx of ", 100),
+        (a_follow_up, "it ", 200),
+        (a_follow_up, "it take ", 100),
+        (a_quotation, " |", 500),
         (an_answer, "7 ", 500),
         (an_answer, "A7 ", 500),
     ],

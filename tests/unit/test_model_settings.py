@@ -62,7 +62,7 @@ def test_bedrock_needs_no_key(settings: Settings) -> None:
             {"CARREL_MODEL__KIND": "gpt"},
             "CARREL_MODEL: name its kind: openai, anthropic, ollama, bedrock or extractive.",
         ),
-        ({"CARREL_MODEL__KIND": "openai"}, "CARREL_MODEL__MODEL: "),
+        ({"CARREL_MODEL__KIND": "openai"}, "CARREL_MODEL__MODEL: it is needed."),
         (
             {"CARREL_MODEL__KIND": "openai", "CARREL_MODEL__MODEL": "gpt-5-mini"},
             "CARREL_MODEL: set CARREL_MODEL__API_KEY, or CARREL_MODEL__BASE_URL of a server that needs no key.",
@@ -72,11 +72,19 @@ def test_bedrock_needs_no_key(settings: Settings) -> None:
         ({**OPENAI, "CARREL_MODEL__ALLOWED": "a, two words"}, "CARREL_MODEL__ALLOWED: write a model's name as its"),
         ({**OPENAI, "CARREL_MODEL__BASE_URL": "models.example"}, "CARREL_MODEL__BASE_URL: write it as https://"),
         ({**OPENAI, "CARREL_MODEL__BASE_URL": "https://u:p@m.example"}, "CARREL_MODEL__BASE_URL: write it as https://"),
-        ({**OPENAI, "CARREL_MODEL__REGION": "eu-central-1"}, "CARREL_MODEL__REGION: "),
+        (
+            {**OPENAI, "CARREL_MODEL__REGION": "eu-central-1"},
+            "CARREL_MODEL__REGION: the kind that is chosen has no such setting.",
+        ),
         ({**BEDROCK, "CARREL_MODEL__REGION": "Frankfurt"}, "CARREL_MODEL__REGION: write it as eu-central-1."),
         ({"CARREL_PROVIDERS__ALLOWED": "10.0.0.1/8"}, "CARREL_PROVIDERS__ALLOWED: write names and networks"),
         ({"CARREL_PROVIDERS__PORTS": "http"}, "CARREL_PROVIDERS__PORTS: write ports with commas between them"),
         ({"CARREL_PROVIDERS__PORTS": "65536"}, "CARREL_PROVIDERS__PORTS: write ports with commas between them"),
+        (
+            {"CARREL_PRICES": "cheap"},
+            'CARREL_PRICES: write JSON as {"openai:gpt-5-mini": {"input": 0.25, "output": 2}}.',
+        ),
+        ({"CARREL_PRICES": '{"openai:x": {"input": -1, "output": 0}}'}, "CARREL_PRICES: write JSON as "),
     ],
 )
 def test_what_is_wrong_is_one_sentence_that_names_the_variable(

@@ -8,8 +8,9 @@ import pytest
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
 from carrel.adapters.models.extractive import Extractive
 from carrel.ask.question import LONGEST
-from carrel.ask.rewrite import MOST_TOKENS, By, Rewritten, Turn, by_rule, stand_alone
+from carrel.ask.rewrite import MOST_TOKENS, By, Rewritten, by_rule, stand_alone
 from carrel.domain.answers import Usage
+from carrel.domain.chats import Turn
 from carrel.domain.errors import ModelFailed
 from carrel.ports.model import Draft, Prompt
 
@@ -159,11 +160,18 @@ async def test_a_question_that_the_model_leaves_alone_is_nobodys_work() -> None:
         "Sing a song about autumn leaves and rivers",
         "Which database " * 200,
         "Which database\x00 does the payment service use?",
+        "Which database does the payment\u200b service use?",
+        "Which database does the payment service <|im_start|> use?",
     ],
 )
 async def test_nonsense_of_the_model_is_not_taken_but_counted(nonsense: str) -> None:
     rewritten = await by_model("Which database does it use?", [PORT], Scripted(nonsense))
     assert rewritten == Rewritten("Which database does the payment service use?", By.RULE, USED)
+
+
+def test_no_address_comes_of_a_name_that_a_mark_had_parted() -> None:
+    before = Turn("Which node has a memory leak?", "The node www[1].evil.example/x has a memory leak. [1]")
+    assert "www.evil" not in ruled("How often must it be restarted?", before)
 
 
 async def test_an_address_that_only_an_answer_named_is_not_taken() -> None:

@@ -60,6 +60,7 @@ _TITLES: Final = MappingProxyType(
     }
 )
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_MOST_ERRORS: Final = 100  # a body of 1 MB has room for a hundred thousand
 _HEADERS: Final = MappingProxyType(
     {
         401: {"WWW-Authenticate": "Bearer"},
@@ -165,7 +166,7 @@ async def _malformed(request: Request, error: Exception) -> JSONResponse:
 
 def unfitting(found: Sequence[Mapping[str, Any]], *, skip: int) -> Problem:
     """What a model complained of; `skip` is how many steps lead to what was asked itself."""
-    errors = [_field_error(one, skip) for one in found]
+    errors = [_field_error(one, skip) for one in found[:_MOST_ERRORS]]
     return problem(422, "invalid", "The request breaks a rule; `errors` names the fields.", errors)
 
 

@@ -25,7 +25,7 @@ UNBUFFERED: Final = MappingProxyType({"X-Accel-Buffering": "no", "Cache-Control"
 
 Write = Callable[[Event, AsyncGenerator[Event]], AsyncGenerator[bytes]]
 
-_quoted: Final = json.JSONEncoder(ensure_ascii=False).encode
+quoted: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class EvidenceEvent(BaseModel):
@@ -168,7 +168,7 @@ def _event(event: Event) -> bytes:
         case Evidence(passages):
             return _frame("evidence", EvidenceEvent(evidence=[HitView.of(passage) for passage in passages]))
         case Delta(text):  # there are thousands a second
-            return b'event: delta\ndata: {"text":%b}\n\n' % _quoted(text).encode()
+            return b'event: delta\ndata: {"text":%b}\n\n' % quoted(text).encode()
         case Done(remembered):
             return _frame("done", ChatAnswer.of(remembered))
         case _:

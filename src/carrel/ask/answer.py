@@ -17,13 +17,13 @@ from carrel.ask.judge import Verdict
 from carrel.ask.prompt import DECLINED, Brief, assemble
 from carrel.ask.sanitise import Sanitiser, sanitised
 from carrel.domain.answers import Answer, AnswerStatus, Citation, ModelProblem, Passage, Usage
+from carrel.domain.chats import excerpt_of
 from carrel.domain.errors import ModelFailed, Unavailable
 from carrel.ports.model import LONGEST_TOKEN, MOST_ANSWER_TOKENS, Draft, Model, Prompt
 
 log = structlog.get_logger(__name__)
 
 _MARK: Final = re.compile(r"(?<!\\)\[(\d{1,3})\]")
-_EXCERPT: Final = 400
 _SHOWN: Final = 3
 
 
@@ -40,10 +40,14 @@ class Finished:
 
 
 class Bill:
-    """What models have used for one answer so far; it counts also when there will be no answer."""
+    """What models have used for one answer so far; it counts also when there will be no answer.
+
+    `is_booked` once it stands in the ledger: a reader who leaves after that is not charged again.
+    """
 
     def __init__(self, model: str) -> None:
         self.model = model
+        self.is_booked = False
         self.rewriting: Usage | None = None
         self.writing: Usage | None = None
 
@@ -228,12 +232,14 @@ def _problem(failure: Unavailable) -> ModelProblem:
 def _citations(text: str, evidence: Sequence[Passage]) -> tuple[Citation, ...]:
     """Each passage that the text names, once, in the order in which it names them."""
     named = dict.fromkeys(int(mark) for mark in _MARK.findall(text))
-    return tuple(Citation(n, evidence[n - 1], _excerpt(evidence[n - 1].text)) for n in named if 1 <= n <= len(evidence))
+    return tuple(
+        Citation(n, evidence[n - 1], excerpt_of(evidence[n - 1].text)) for n in named if 1 <= n <= len(evidence)
+    )
 
 
 def _quoted(passage: Passage) -> str:
     """As text of an answer: a document's own `[1]` is no citation."""
-    return sanitised(_MARK.sub(r"\\[\1\\]", _excerpt(passage.text)), passages=0)
+    return sanitised(_MARK.sub(r"\\[\1\\]", excerpt_of(passage.text)), passages=0)
 
 
 def _guidance(verdict: Verdict) -> list[str]:
@@ -245,8 +251,3 @@ def _guidance(verdict: Verdict) -> list[str]:
         lines.append("The nearest documents: " + "; ".join(titles) + ".")
     lines.append("Name the system, the error or the document that you mean, in the words that the documents use.")
     return lines
-
-
-def _excerpt(text: str) -> str:
-    plain = " ".join(text.split())
-    return plain if len(plain) <= _EXCERPT else plain[:_EXCERPT].rsplit(" ", 1)[0] + " …"

@@ -7,7 +7,7 @@ from typing import Final
 
 from carrel.domain.access import Principal, TenantGrant, enter, enter_unlimited
 from carrel.domain.chats import Chat, Feedback, Message, Rating, Ratings
-from carrel.domain.errors import Denied, Invalid
+from carrel.domain.errors import Denied, Invalid, NotFound
 from carrel.domain.ids import ChatId, MessageId
 from carrel.domain.rights import Permission
 from carrel.store import chats, idempotency, usage
@@ -105,8 +105,11 @@ class Chats:
             yield one
             cursor = None
             while True:
-                async with self._database.transaction(grant) as tx:
-                    found = await chats.messages(tx, one.id, limit=_AT_ONCE, cursor=cursor)
+                try:
+                    async with self._database.transaction(grant) as tx:
+                        found = await chats.messages(tx, one.id, limit=_AT_ONCE, cursor=cursor)
+                except NotFound:  # deleted meanwhile: the others are wanted all the same
+                    break
                 for message in found.items:
                     yield message
                 if (cursor := found.next_cursor) is None:
@@ -123,8 +126,7 @@ class Chats:
             first = first or last.replace(day=1)
             if not timedelta() <= last - first < timedelta(days=MOST_DAYS):
                 raise Invalid(f"Ask for 1 to {MOST_DAYS} days.", code="out_of_range", field="from")
-            end = _midnight(last) + timedelta(days=1)
-            return RatingsReport(first, last, tuple(await chats.ratings(tx, _midnight(first), end)))
+            return RatingsReport(first, last, tuple(await chats.ratings(tx, _midnight(first), _midnight(last))))
 
     async def _only(self, grant: TenantGrant, chat: ChatId) -> AsyncGenerator[Chat]:
         async with self._database.transaction(grant) as tx:

@@ -4,6 +4,7 @@ A *thing* is what can be asked about: a name (`Kafka`, `gw-lock-3`), or words th
 A question with a thing of its own stands alone, unless a word such as `it` points back beyond it.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ _OPENING: Final = re.compile(
 )
 _FOR_NOTHING: Final = re.compile(
     r"\bit\b(?= (?:is |was |be )?(?:not )?(?:take|takes|took|cost|costs|matter|mean|possible|allowed|true|safe|okay|ok"
-    r"|necessary|worth|normal|legal|important|difficult|hard|easy|common|likely|known|enough|better|help)\b.*\b(?:to|that|if|when)\b)",
+    r"|necessary|worth|normal|legal|important|difficult|hard|easy|common|likely|known|enough|better|help)\b.{0,200}\b(?:to|that|if|when)\b)",
     re.IGNORECASE,
 )
 """The `it` of "is it allowed to" and "does it take to", which stands for nothing."""
@@ -68,6 +69,7 @@ _DONE: Final = re.compile(
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+|\n+")
 _CITATION: Final = re.compile(r"\\?\[\d{1,3}\\?\]")
 _STANDS_ALONE_FROM: Final = 4  # terms; so many say enough, thing or no thing
+_FARTHEST: Final = 24  # tokens between a subject and its verb
 _MOST_ADDED: Final = 4
 _MOST_NAMES: Final = 2
 
@@ -179,18 +181,22 @@ def _is_whole(thing: _Thing) -> bool:
 def _points_back(question: str, tokens: Sequence[_Token], things: Sequence[_Thing]) -> bool:
     """A word that stands for something, with nothing before it in the question that it could stand for."""
     nothing = {found.start() for found in _FOR_NOTHING.finditer(question)}
+    answered = _answered_from(tokens, things)
     return any(
-        token.start not in nothing and _is_pointing(place, tokens) and not _is_answered(place, tokens, things)
+        token.start < answered and token.start not in nothing and _is_pointing(place, tokens)
         for place, token in enumerate(tokens)
     )
 
 
-def _is_answered(place: int, tokens: Sequence[_Token], things: Sequence[_Thing]) -> bool:
-    """Whether the question itself names what the word stands for: a thing before it, or anything in a clause before."""
-    if any(thing.end <= tokens[place].start and not thing.is_one_of_many for thing in things):
-        return True
-    breaks = [number for number in range(place) if tokens[number].low in _CLAUSES]
-    return bool(breaks) and any(token.tells for token in tokens[: breaks[-1]])
+def _answered_from(tokens: Sequence[_Token], things: Sequence[_Thing]) -> float:
+    """The place from which on the question itself names what a word stands for: behind a thing, or a clause of it."""
+    first = min((thing.end for thing in things if not thing.is_one_of_many), default=math.inf)
+    has_told = False
+    for token in tokens:
+        if has_told and token.low in _CLAUSES:
+            return min(first, token.end)
+        has_told = has_told or token.tells
+    return first
 
 
 def _is_pointing(place: int, tokens: Sequence[_Token]) -> bool:
@@ -275,12 +281,12 @@ def _ends_in_a_verb(first: int, last: int, tokens: Sequence[_Token]) -> bool:
 
 def _helper(first: int, tokens: Sequence[_Token]) -> str:
     """The "does" or "is" whose subject this is, also through "one node of the gateway"; nothing without one."""
-    place = first - 1
-    while place >= 0 and (tokens[place].low in _THROUGH or tokens[place].tells):
+    for place in range(first - 1, max(first - _FARTHEST, 0) - 1, -1):
+        if tokens[place].low not in _THROUGH and not tokens[place].tells:
+            return tokens[place].low
         if tokens[place].tells and tokens[place + 1].low not in _BETWEEN:
             return ""
-        place -= 1
-    return tokens[place].low if place >= 0 else ""
+    return ""
 
 
 def _is_name(token: _Token) -> bool:
@@ -301,7 +307,7 @@ def _one_of(tokens: Sequence[_Token]) -> list[str]:
 def _names(answer: str, topic: str, analyzer: Analyzer) -> list[str]:
     """Those of the sentence of the answer that says most of what was asked, without those that the question had."""
     asked = frozenset(analyzer.stems(topic))
-    sentences = _SENTENCE.split(_CITATION.sub("", answer))
+    sentences = _SENTENCE.split(_CITATION.sub(" ", answer))
     best = max(sentences, key=lambda sentence: len(asked & frozenset(analyzer.stems(sentence))), default="")
     tokens = _tokens(best, analyzer)
     names = [" ".join(token.text for token in run) for run in _name_runs(best, tokens)]

@@ -13,14 +13,16 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
+from carrel.ask.sanitise import sanitised
 from carrel.domain.answers import Passage
 from carrel.ports.lexical import Analyzer
 
 SUPPORTED_FROM: Final = 0.6
 """The support of a sentence, 0 to 1, below which it is called unsupported."""
 
+# Nothing here is given back once it is taken, and a number is not begun anew behind each of its own commas.
 _TOKEN: Final = re.compile(
-    r"(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\w.,]*\w)|\d+(?:\.\d+)?(?![\w.\-/:@]*\w))"
+    r"(?P<number>(?<!\d,)\d{1,3}(?:,\d{3})++(?:\.\d++)?(?![.,]*\w)|\d++(?:\.\d++)?(?![.\-/:@]*\w))"
     r"|(?P<word>[^\W_]+(?:[_.\-'\u2019/:@][^\W_]+)*)|(?P<sign>[%\u20ac$\u00a3\u00b0])"
 )
 _SENTENCE: Final = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[A-Z0-9`*])|\n+")
@@ -85,7 +87,8 @@ _MOST_PLACES: Final = 50
 class Grounding:
     """`score` (0 to 1) is the mean of the sentences' support and the weakest one's, a half of each; 1 without a claim.
 
-    `unsupported` are sentences as they stand in the text, without their marks.
+    `unsupported` are sentences as they stand in the text, without their marks, and made safe once more: what a mark or
+    a backslash had kept apart may have become a link.
     """
 
     score: float
@@ -104,8 +107,8 @@ def ground(text: str, evidence: Sequence[Passage], *, analyzer: Analyzer) -> Gro
         return Grounding(1.0, ())
     supports = [support for _, support in judged]
     score = (sum(supports) / len(supports) + min(supports)) / 2
-    weak = tuple(claim.text for claim, support in judged if support < SUPPORTED_FROM)
-    return Grounding(round(score, 4), weak)
+    weak = (sanitised(claim.text, passages=0) for claim, support in judged if support < SUPPORTED_FROM)
+    return Grounding(round(score, 4), tuple(filter(None, weak)))
 
 
 # Text as tokens
@@ -135,10 +138,12 @@ class _Claim:
 class _Source:
     """A passage: the tokens of its sentences, and what its title and headings say, which holds for all of them.
 
-    `seen` keeps what was looked up around a place: each is asked for by each fact of the answer.
+    `parts` are those of each sentence together. `seen` keeps what was looked up around a place: each is asked for by
+    each fact of the answer.
     """
 
     sentences: tuple[tuple[_Token, ...], ...]
+    parts: tuple[frozenset[str], ...]
     above: frozenset[str]
     held: frozenset[str]
     places: Mapping[str, tuple[tuple[int, int], ...]] = field(repr=False)
@@ -243,7 +248,8 @@ def _source(passage: Passage, reading: _Reading) -> _Source:
         for place, token in enumerate(tokens):
             for part in token.parts:
                 places.setdefault(part, []).append((line, place))
-    return _Source(sentences, above, above | places.keys(), {key: tuple(found) for key, found in places.items()})
+    held, found = above | places.keys(), {key: tuple(there) for key, there in places.items()}
+    return _Source(sentences, tuple(map(_parts, sentences)), above, held, found)
 
 
 # Support
@@ -312,21 +318,16 @@ def _around(tokens: Sequence[_Token], place: int) -> frozenset[str]:
 
 def _window(source: _Source, line: int) -> frozenset[str]:
     """The sentence with its neighbours, and what stands above the passage."""
-    lines = source.sentences[max(0, line - 1) : line + 2]
-    return source.above.union(*(token.parts for sentence in lines for token in sentence))
+    return source.above.union(*source.parts[max(0, line - 1) : line + 2])
 
 
 def _polarity(claim: _Claim, weighed: Sequence[tuple[_Source, float]]) -> float:
     """Whether a "not" stands on one side only, if the evidence has a sentence that says nearly the same."""
-    own = frozenset().union(*(token.parts for token in claim.tokens))
+    own = _parts(claim.tokens)
     if not own:
         return 1.0
-    nearest = max(
-        (sentence for source, _ in weighed for sentence in source.sentences),
-        key=lambda sentence: len(own & _parts(sentence)),
-        default=(),
-    )
-    there = _parts(nearest)
+    sentences = (pair for source, _ in weighed for pair in zip(source.parts, source.sentences, strict=True))
+    there, nearest = max(sentences, key=lambda pair: len(own & pair[0]), default=(frozenset[str](), ()))
     shared = len(own & there)
     denied, denies = any(t.negates for t in nearest), any(t.negates for t in claim.tokens)
     if denies == denied or shared < _SAME_CLAIM * len(own) or (denied and shared < _SAME_CLAIM * len(there)):

@@ -50,10 +50,7 @@ class SearchWish:
 
 @dataclass(frozen=True, slots=True)
 class ChatWish:
-    """`said` is what was said before, for a caller that keeps its talks itself; with a chat its own turns count.
-
-    `most_tokens` is how many a model may write, if that is less than what is usual.
-    """
+    """`said` is what was said before, for a caller that keeps its talks itself; with a chat its own turns count."""
 
     message: str
     bot: BotId | None = None
@@ -61,7 +58,6 @@ class ChatWish:
     chat: ChatId | None = None
     end_user: str | None = None
     said: tuple[Turn, ...] = ()
-    most_tokens: int | None = None
     instructions: str = ""  # beside those of the bot
 
 
@@ -104,7 +100,6 @@ class Allowed:
     leave: Leave
     asked: Asked
     history: tuple[Turn, ...] = ()
-    most_tokens: int | None = None
 
 
 class Asking:
@@ -178,7 +173,7 @@ class Asking:
                 await chats.demand(tx, wish.chat)
                 history = await chats.turns(tx, wish.chat, _HISTORY)
         asked = Asked(UserId(principal.user), message, wish.chat, wish.bot, end_user)
-        return Allowed(leave, asked, history, wish.most_tokens)
+        return Allowed(leave, asked, history)
 
     async def chat(self, allowed: Allowed, *, memo: Memo[Remembered] | None = None) -> AsyncGenerator[Event]:
         """Evidence, then the answer piece by piece, then the whole, remembered; no transaction is open meanwhile.
@@ -215,8 +210,10 @@ class Asking:
                     case Delta():
                         yield step
                     case Finished(answer):
-                        judged = replace(self._grounded(answer, verdict), asked=brief.asked)
-                        yield Done(await self._remember(allowed, reserved, judged, memo))
+                        whole = replace(self._grounded(answer, verdict), asked=brief.asked)
+                        remembered = await self._remember(allowed, reserved, whole, memo)
+                        bill.is_booked = True
+                        yield Done(remembered)
 
     async def _model_of(self, leave: Leave) -> Model:
         """A model that cannot be called fails when it should write: what needs none is done all the same."""
@@ -229,7 +226,7 @@ class Asking:
         question = allowed.asked.question
         rewritten = await stand_alone(question, allowed.history, analyzer=self._analyzer, model=model)
         bill.rewriting = rewritten.usage
-        return Brief(question, rewritten.text, allowed.leave.instructions, allowed.history, allowed.most_tokens)
+        return Brief(question, rewritten.text, allowed.leave.instructions, allowed.history)
 
     def _grounded(self, answer: Answer, verdict: Verdict) -> Answer:
         if answer.status is not AnswerStatus.ANSWERED:
@@ -259,20 +256,24 @@ class Asking:
     @asynccontextmanager
     async def _reserving(self, allowed: Allowed, bill: Bill) -> AsyncIterator[Reserved]:
         """What a model has used is used, also when there is no answer."""
-        grant = allowed.leave.grant
-        async with self._database.transaction(grant) as tx:
+        async with self._database.transaction(allowed.leave.grant) as tx:
             reserved = await quotas.reserve(tx, _QUESTION, self._quotas)
         try:
             yield reserved
         except BaseException:
-            used = bill.total
-            if used.input_tokens or used.output_tokens:
-                async with self._database.transaction(grant) as tx:
-                    await self._settle(tx, allowed, reserved, used)
-            elif reserved.hold.id is not None:
-                async with self._database.transaction(grant) as tx:
-                    await quotas.release(tx, reserved.hold)
+            if not bill.is_booked:
+                await self._book(allowed, reserved, bill.total)
             raise
+
+    async def _book(self, allowed: Allowed, reserved: Reserved, used: Usage) -> None:
+        """Of an answer that there will not be."""
+        grant = allowed.leave.grant
+        if used.input_tokens or used.output_tokens:
+            async with self._database.transaction(grant) as tx:
+                await self._settle(tx, allowed, reserved, used)
+        elif reserved.hold.id is not None:
+            async with self._database.transaction(grant) as tx:
+                await quotas.release(tx, reserved.hold)
 
     async def _retrieve(
         self, leave: Leave, question: Question, *, limit: int, filters: Filters, legs: frozenset[Leg] = BOTH

@@ -1,12 +1,13 @@
 """`carrel search` and `carrel ask`: passages, and answers with citations."""
 
 from collections.abc import Callable
+from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from carrel.cli import find, shapes
-from carrel.cli.options import Bot, Json, Sources, Tenant, Tenants
+from carrel.cli.options import Bot, EndUser, Json, Sources, Tenant, Tenants
 from carrel.cli.rooms import in_application
 from carrel.cli.terminal import REFUSED, say, say_piece
 from carrel.domain.access import Principal
@@ -45,6 +46,8 @@ def ask(
     tenant: Tenant,
     bot: Bot = None,
     source: Sources = None,
+    chat: Annotated[str | None, typer.Option("--chat", help="Go on with this chat, by its id.")] = None,
+    end_user: EndUser = None,
     as_json: Json = False,
 ) -> None:
     """Answer from the organisation's documents, with citations, word for word as it is written.
@@ -55,13 +58,18 @@ def ask(
     from carrel.cli.passages import beside_the_text
 
     hear = _unheard if as_json else say_piece
-    remembered = in_application(lambda carrel: _ask(carrel, tenant, question, names=(bot, source), hear=hear))
-    say(shapes.answer(remembered), beside_the_text(remembered.answer), as_json=as_json)
+    goes_on = (chat, end_user)
+    remembered = in_application(
+        lambda carrel: _ask(carrel, tenant, question, names=(bot, source), goes_on=goes_on, hear=hear)
+    )
+    say(shapes.answer(remembered), beside_the_text(remembered), as_json=as_json)
     if remembered.answer.status is AnswerStatus.REFUSED:
         raise typer.Exit(REFUSED)
 
 
 Names = tuple[str | None, list[str] | None]
+Talk = tuple[str | None, str | None]
+"""A chat, and for whom it is had."""
 
 
 async def _search(
@@ -80,21 +88,25 @@ async def _search(
 
 
 async def _ask(
-    carrel: "Application", tenant: str, question: str, *, names: Names, hear: Callable[[str], None]
+    carrel: "Application", tenant: str, question: str, *, names: Names, goes_on: Talk, hear: Callable[[str], None]
 ) -> Remembered:
     from carrel.ask.answer import Delta
     from carrel.ask.pipeline import ChatWish, Done
 
     who = await find.member(carrel, tenant)
     bot, sources = await _scope(carrel, who, names)
-    allowed = await carrel.asking.allow(who, ChatWish(question, bot=bot, sources=sources))
+    chat, end_user = goes_on
+    wish = ChatWish(question, bot, sources, chat=find.chat(chat) if chat else None, end_user=end_user)
+    with find.naming(chat) if chat else nullcontext():
+        allowed = await carrel.asking.allow(who, wish)
     done: Done | None = None
-    async for event in carrel.asking.chat(allowed):
-        match event:
-            case Delta(text):
-                hear(text)
-            case Done():
-                done = event
+    async with aclosing(carrel.asking.chat(allowed)) as events:
+        async for event in events:
+            match event:
+                case Delta(text):
+                    hear(text)
+                case Done():
+                    done = event
     assert done is not None
     return done.remembered
 

@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 
 
-@app.command(epilog="Example: carrel bots create oncall --tenant forgecraft --source runbooks --source postmortems")
+@app.command(epilog="Example: carrel bots create oncall --tenant forgecraft --source handbook")
 def create(
     name: Annotated[str, typer.Argument(help="The bot's name.")],
     *,
@@ -56,6 +56,6 @@ def list_(tenant: Tenant, as_json: Json = False) -> None:
         return await everything(lambda at: office.bots.listed(who, limit=200, cursor=at))
 
     found = in_office(listed)
-    rows = [(one.name, len(one.sources), one.id, one.created_at) for one in found]
-    readable = table(("name", "sources", "id", "made"), rows)
+    rows = [(one.name, len(one.sources), one.model, one.id, one.created_at) for one in found]
+    readable = table(("name", "sources", "model", "id", "made"), rows)
     say({"items": [shapes.bot(one) for one in found], "next_cursor": None}, readable, as_json=as_json)

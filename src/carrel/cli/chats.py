@@ -1,8 +1,5 @@
 """`carrel chats`: the chats that were had at this terminal, read again, renamed, taken along, deleted."""
 
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from carrel.cli import find
-from carrel.cli.options import Json, Tenant
+from carrel.cli.options import EndUser, Json, Tenant
 from carrel.cli.pages import everything
 from carrel.cli.rooms import in_office
-from carrel.cli.terminal import Absent, plain, say, table
+from carrel.cli.terminal import plain, say, table
 from carrel.domain.chats import Chat, KeptStatus, Message
-from carrel.domain.errors import NotFound
 from carrel.domain.ids import ChatId
 
 if TYPE_CHECKING:
@@ -32,9 +28,6 @@ class Format(StrEnum):
 
 
 ChatArgument = Annotated[str, typer.Argument(metavar="ID", help="The chat's id; `carrel chats list` shows it.")]
-EndUser = Annotated[
-    str | None, typer.Option("--end-user", help="For whom the chat was had; without it, for nobody in particular.")
-]
 
 
 @app.command("list", epilog="Example: carrel chats list --tenant forgecraft")
@@ -58,8 +51,8 @@ def show(chat: ChatArgument, *, tenant: Tenant, end_user: EndUser = None, as_jso
     from carrel.ask.transcript import chat_shape, message_shape
 
     async def shown(office: "Office") -> tuple[Chat, list[Message]]:
-        who, named = await find.member(office, tenant), _id(chat)
-        with _named(chat):
+        who, named = await find.member(office, tenant), find.chat(chat)
+        with find.naming(chat):
             return await office.chats.get(who, named, end_user=end_user), await everything(
                 lambda at: office.chats.messages(who, named, end_user=end_user, limit=200, cursor=at)
             )
@@ -88,8 +81,8 @@ def rename(
 
     async def renamed(office: "Office") -> Chat:
         who = await find.member(office, tenant)
-        with _named(chat):
-            return await office.chats.rename(who, _id(chat), wanted, end_user=end_user)
+        with find.naming(chat):
+            return await office.chats.rename(who, find.chat(chat), wanted, end_user=end_user)
 
     found = in_office(renamed)
     say(chat_shape(found), f"The chat {found.id} is called {found.title} now.", as_json=as_json)
@@ -100,8 +93,8 @@ def delete(chat: ChatArgument, *, tenant: Tenant, end_user: EndUser = None, as_j
     """Delete a chat with its messages, for ever."""
 
     async def deleted(office: "Office") -> ChatId:
-        who, named = await find.member(office, tenant), _id(chat)
-        with _named(chat):
+        who, named = await find.member(office, tenant), find.chat(chat)
+        with find.naming(chat):
             await office.chats.delete(who, named, end_user=end_user)
         return named
 
@@ -129,33 +122,13 @@ def export(
         from carrel.cli.archives import kept
 
         who = await find.member(office, tenant)
-        with _named(chat or ""):
-            told = office.chats.whole(who, _id(chat) if chat else None, end_user=end_user)
+        with find.naming(chat or ""):
+            told = office.chats.whole(who, find.chat(chat) if chat else None, end_user=end_user)
             content = in_json(told, alone=chat is not None) if form is Format.JSON else as_csv(told)
             return await kept(content, to)
 
     size = in_office(written)
     say({"file": to, "bytes": size}, f"Wrote {to}: {size:,} bytes.", as_json=as_json)
-
-
-@contextmanager
-def _named(chat: str) -> Iterator[None]:
-    """At the machine's own terminal the sentence says what is not there."""
-    try:
-        yield
-    except NotFound as error:
-        raise _absent(chat) from error
-
-
-def _id(text: str) -> ChatId:
-    try:
-        return ChatId(uuid.UUID(text))
-    except ValueError as error:
-        raise _absent(text) from error
-
-
-def _absent(chat: str) -> Absent:
-    return Absent(f"There is no chat {chat!r}; `carrel chats list` shows them.")
 
 
 def _readable(message: Message) -> str:

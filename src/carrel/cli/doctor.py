@@ -26,7 +26,7 @@ def doctor(
     patience: Annotated[float, typer.Option(min=1, max=300, help="Seconds to wait for each part.")] = 20.0,
     as_json: Json = False,
 ) -> None:
-    """Look at the settings, the database, its walls, the embedder, the disk, the parsers' sandbox and the queue.
+    """Look at the settings, the database, its walls, the embedder, the model, the disk, the sandbox, the queue.
 
     Each sentence has a mark: ok, note or wrong. Exit 1 if anything is wrong.
     """

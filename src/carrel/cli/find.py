@@ -1,13 +1,14 @@
 """Names that people give at the terminal, turned into what they name."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from carrel.cli.terminal import Absent
 from carrel.domain.access import Principal, console
 from carrel.domain.errors import NotFound
-from carrel.domain.ids import BotId, CredentialId, SourceId, TenantId
+from carrel.domain.ids import BotId, ChatId, CredentialId, SourceId, TenantId
 from carrel.domain.library import Bot, Source, Tenant
 from carrel.domain.providers import ProviderCredential
 
@@ -68,6 +69,27 @@ async def credential(office: "Office", principal: Principal, name: str) -> Provi
         return await office.credentials.get(principal, CredentialId(uuid.UUID(name)))
     except (ValueError, NotFound) as error:
         raise Absent(f"There is no credential {name!r}; `carrel credentials list` shows them.") from error
+
+
+def chat(name: str) -> ChatId:
+    """Raises Absent for what is no id."""
+    try:
+        return ChatId(uuid.UUID(name))
+    except ValueError as error:
+        raise _no_chat(name) from error
+
+
+@contextmanager
+def naming(chat: str) -> Iterator[None]:
+    """Whatever is not found in it is that chat. Raises Absent."""
+    try:
+        yield
+    except NotFound as error:
+        raise _no_chat(chat) from error
+
+
+def _no_chat(name: str) -> Absent:
+    return Absent(f"There is no chat {name!r}; `carrel chats list` shows them.")
 
 
 async def sources(office: "Office", principal: Principal, names: Sequence[str] | None) -> frozenset[SourceId] | None:

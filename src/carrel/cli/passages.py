@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from carrel.cli.terminal import plain
-from carrel.domain.answers import Answer, AnswerStatus, Citation, Passage
+from carrel.domain.answers import AnswerStatus, Citation, Passage, Remembered
 
 if TYPE_CHECKING:
     from carrel.ask.across import FoundAcross
@@ -27,16 +27,17 @@ def readable_hits(found: "Found | FoundAcross") -> RenderableType:
     return Group(*parts, Text(f"{len(found.hits)} passages in {found.took_ms:.0f} ms", style="dim"))
 
 
-def beside_the_text(answer: Answer) -> RenderableType:
-    """What follows an answer whose text was shown already: what it cites, what to doubt, how to ask better."""
-    parts: list[RenderableType] = [Text(), Text()]
+def beside_the_text(remembered: Remembered) -> RenderableType:
+    """Behind an answer that was shown already: what it cites, what to doubt, how to ask better, how to go on."""
+    answer, parts = remembered.answer, list[RenderableType]([Text(), Text()])
     if answer.status is not AnswerStatus.REFUSED:
         parts.extend(_citation(citation) for citation in answer.citations)
     if answer.problem is not None:
         parts.append(Text(f"{plain(answer.problem.detail)} ({answer.problem.code})", style="bold"))
     if answer.unsupported:
         parts.append(Text("Not borne out by these documents:", style="bold"))
-    return Group(*parts, *_guidance(answer.unsupported), *_guidance(answer.guidance))
+    goes_on = Text(f"To go on: --chat {remembered.chat}", style="dim")
+    return Group(*parts, *_guidance(answer.unsupported), *_guidance(answer.guidance), goes_on)
 
 
 def place_of(passage: Passage) -> Text:

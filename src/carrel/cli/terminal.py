@@ -17,6 +17,8 @@ REFUSED: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
 
+_IDS: Final = frozenset({"id", "bot", "member"})  # columns: an id that is cut in two cannot be copied
+
 
 class Absent(NotFound):
     """At the machine's own terminal nothing needs to be hidden, so the sentence says what is not there."""
@@ -72,8 +74,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     from rich.text import Text
 
     grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    whole = next((column for column in columns if column in _IDS), None)
     for column in columns:
-        grid.add_column(column, no_wrap=column == "id")
+        grid.add_column(column, no_wrap=column == whole)
     for row in rows:
         grid.add_row(*(Text(_cell(value), overflow="fold") for value in row))
     return grid if grid.row_count else Text("Nothing is there yet.")

@@ -27,8 +27,15 @@ MessageId = NewType("MessageId", uuid.UUID)
 
 def new_id() -> uuid.UUID:
     """A UUIDv7 (RFC 9562): ordered by time in milliseconds, so newest-first lists follow the primary key."""
-    milliseconds = time.time_ns() // 1_000_000
-    noise = int.from_bytes(os.urandom(10), "big")
+    return _of_time(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big"))
+
+
+def first_id(age: float) -> uuid.UUID:
+    """Below every id that was made in the last so many seconds, and above the older ones."""
+    return _of_time(time.time_ns() // 1_000_000 - int(age * 1000), 0)
+
+
+def _of_time(milliseconds: int, noise: int) -> uuid.UUID:
     value = (milliseconds & (1 << 48) - 1) << 80
     value |= 0x7 << 76 | (noise >> 68 & 0xFFF) << 64
     value |= 0b10 << 62 | noise & (1 << 62) - 1

@@ -76,10 +76,11 @@ NOTHING_HELD: Final = Hold()
 
 
 class UsageKind(StrEnum):
-    """What the ledger counts: questions with their tokens, documents with their bytes as they came."""
+    """What the ledger counts: questions and embeddings with their tokens, documents with their bytes as they came."""
 
     QUESTION = "question"
     DOCUMENT = "document"
+    EMBEDDING = "embedding"
 
 
 @dataclass(frozen=True, slots=True)

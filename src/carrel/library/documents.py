@@ -7,7 +7,7 @@ from uuid import UUID
 from carrel.domain.access import Principal, enter
 from carrel.domain.audit import Act
 from carrel.domain.errors import Conflict, Invalid, TooLarge
-from carrel.domain.ids import DocumentId, SourceId
+from carrel.domain.ids import DocumentId, GenerationId, SourceId, VersionId
 from carrel.domain.library import AttributeValue, Document
 from carrel.domain.rights import Permission
 from carrel.domain.text import Chunk
@@ -16,7 +16,7 @@ from carrel.store import audit, chunks, documents, generations, sources
 from carrel.store.documents import Shelf, Strip
 from carrel.store.pages import Page
 from carrel.store.steps import Step, Walked
-from carrel.store.transaction import Database
+from carrel.store.transaction import Database, Transaction
 
 __all__ = ["Documents", "Download", "Reading", "Shelf", "Strip"]
 
@@ -24,7 +24,6 @@ _MOST_ATTRIBUTES = 64
 _LONGEST = 512
 _WRITTEN = frozenset({"text/plain", "text/markdown"})
 _MOST_READ = 2 * 1024 * 1024
-_MOST_CHUNKS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ class Documents:
     async def texts(self, principal: Principal, source: SourceId, identifier: UUID) -> tuple[Document, list[str]]:
         """A document, and its chunks' texts in order, which overlap; none where no version is live.
 
-        Raises Denied (it is content), NotFound.
+        Raises Denied (it is content), NotFound, TooLarge.
         """
         async with self._database.transaction(enter(principal, Permission.SEARCH)) as tx:
             await sources.find(tx, source)
@@ -90,7 +89,7 @@ class Documents:
             generation = await generations.live(tx)
             if document.live_version is None or generation is None:
                 return document, []
-            return document, [one.chunk.text for one in await chunks.stored(tx, document.live_version, generation.id)]
+            return document, [one.text for one in await _read(tx, document.live_version, generation.id)]
 
     async def describe(
         self, principal: Principal, document: DocumentId, attributes: Mapping[str, AttributeValue]
@@ -118,12 +117,12 @@ class Documents:
             generation = await generations.live(tx)
             if found.live_version is None or generation is None:
                 raise Conflict("No text of this document can be read yet.", code="no_text")
-            if kept.size > _MOST_READ and (kept.media_type in _WRITTEN or found.chunks > _MOST_CHUNKS):
+            if kept.size > _MOST_READ and kept.media_type in _WRITTEN:
                 raise _too_long()
-            stored = await chunks.stored(tx, found.live_version, generation.id)
+            parts = await _read(tx, found.live_version, generation.id)
         if kept.media_type in _WRITTEN and (written := await self._written(kept.blob_key)) is not None:
             return Reading(kept.media_type, written)
-        return Reading("text/plain", _joined([one.chunk for one in stored]))
+        return Reading("text/plain", _joined(parts))
 
     async def _written(self, blob_key: str) -> str | None:
         """None for what is not in UTF-8."""
@@ -134,14 +133,19 @@ class Documents:
             return None
 
 
+async def _read(tx: Transaction, version: VersionId, generation: GenerationId) -> list[Chunk]:
+    """In order. Raises TooLarge before any of them is read."""
+    if await chunks.length(tx, version, generation) > _MOST_READ:
+        raise _too_long()
+    return [one.chunk for one in await chunks.stored(tx, version, generation)]
+
+
 def _joined(parts: Sequence[Chunk]) -> str:
-    """Once, where they overlap. Raises TooLarge."""
+    """Once, where they overlap."""
     text, end = [], 0
     for part in parts:
         text.append(("\n\n" if part.start > end > 0 else "") + part.text[max(0, end - part.start) :])
         end = max(end, part.end)
-    if sum(map(len, text)) > _MOST_READ:
-        raise _too_long()
     return "".join(text)
 
 

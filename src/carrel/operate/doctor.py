@@ -13,13 +13,15 @@ from typing import Final
 
 from carrel.domain.access import console, enter, for_machine, operate
 from carrel.domain.errors import Refusal
-from carrel.domain.library import DocumentStatus
+from carrel.domain.ids import first_id
+from carrel.domain.library import DocumentStatus, Tenant
 from carrel.domain.rights import Permission
-from carrel.store import catalogue, credentials, documents, jobs, tenants
+from carrel.store import catalogue, chats, credentials, documents, jobs, tenants
 from carrel.store.documents import Shelf
 from carrel.store.transaction import Database
 
 _LONG_WAIT: Final = 300.0
+_DAY: Final = 86_400.0
 _LITTLE_SPACE, _NO_SPACE = 2 << 30, 200 << 20
 _MOST_TENANTS: Final = 200
 _MOST_DOCUMENTS: Final = 200
@@ -91,7 +93,8 @@ async def _database(patient: Patient) -> Sequence[Remark]:
         database = await Database.connect(address, connections=2, patience=5)
         try:
             walls = _walls(await catalogue.inspect(address))
-            content = [*await _operator(database), *await _failed(database)]
+            known = await _tenants(database)
+            content = [*await _operator(database), *await _failed(database, known), *await _degraded(database, known)]
             return [_server(seen), *walls, *await examine_queue(database), *content]
         finally:
             await database.close()
@@ -124,10 +127,13 @@ async def _operator(database: Database) -> Sequence[Remark]:
     return [Remark(Mark.NOTE, "operator", sentence)]
 
 
-async def _failed(database: Database) -> Sequence[Remark]:
-    """Failed documents, tenant by tenant: the reason is in each tenant's own list."""
+async def _tenants(database: Database) -> Sequence[Tenant]:
     async with database.transaction(operate(console(None))) as tx:
-        known = (await tenants.listed(tx, limit=_MOST_TENANTS, cursor=None)).items
+        return (await tenants.listed(tx, limit=_MOST_TENANTS, cursor=None)).items
+
+
+async def _failed(database: Database, known: Sequence[Tenant]) -> Sequence[Remark]:
+    """Failed documents, tenant by tenant: the reason is in each tenant's own list."""
     remarks = []
     for tenant in known:
         async with database.transaction(enter(console(tenant.id), Permission.METADATA)) as tx:
@@ -138,6 +144,21 @@ async def _failed(database: Database) -> Sequence[Remark]:
             sentence = f"{count} failed in {tenant.slug}; GET /v1/documents?status=failed says why."
             remarks.append(Remark(Mark.NOTE, "documents", sentence))
     return remarks or [Remark(Mark.GOOD, "documents", f"None has failed ({len(known)} tenants looked at).")]
+
+
+async def _degraded(database: Database, known: Sequence[Tenant]) -> Sequence[Remark]:
+    """Answers of the last day that a model owed, tenant by tenant: the log has each with its reason."""
+    remarks, since = [], first_id(_DAY)
+    for tenant in known:
+        async with database.transaction(enter(console(tenant.id), Permission.METADATA)) as tx:
+            degraded, answers = await chats.degraded(tx, since)
+        if degraded:
+            sentence = (
+                f"{degraded} of the last day's {answers} answers in {tenant.slug} had to do without their model;"
+                " `answer.degraded` in the log says why."
+            )
+            remarks.append(Remark(Mark.NOTE, "answers", sentence))
+    return remarks or [Remark(Mark.GOOD, "answers", "No answer of the last day had to do without its model.")]
 
 
 async def _embedder(patient: Patient) -> Sequence[Remark]:

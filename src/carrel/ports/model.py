@@ -12,6 +12,10 @@ from carrel.domain.ids import CredentialId
 MOST_ANSWER_TOKENS: Final = 1024
 LONGEST_TOKEN: Final = 32
 """Characters: more than a tokenizer puts into one, on average. Whoever writes more than that does not stop."""
+BYTES_OF_A_TOKEN: Final = 3
+"""English has more of them: whoever counts too many tokens is never refused for length."""
+
+_BESIDE_A_MESSAGE: Final = 8
 
 
 class Speaker(StrEnum):
@@ -96,3 +100,8 @@ class Models(Protocol):
     async def prepare(self) -> None:
         """What the first answer of the deployment's own model would wait for, done before; nobody need call it."""
         ...
+
+
+def weight(text: str) -> int:
+    """An upper estimate of the tokens of one message, whichever tokenizer the model has."""
+    return len(text.encode("utf-8", "replace")) // BYTES_OF_A_TOKEN + _BESIDE_A_MESSAGE

@@ -274,6 +274,8 @@ def _keys(value: SecretStr | None) -> list[str]:
 
 
 _SENTENCES = {
+    "missing": "it is needed",
+    "extra_forbidden": "the kind that is chosen has no such setting",
     "too_short": "write at least {min_length} characters",
     "union_tag_not_found": "name its kind: {kinds}",
     "union_tag_invalid": "name its kind: {kinds}",
@@ -285,9 +287,11 @@ def explained(error: ValidationError) -> str:
     """The first thing that is wrong, as one sentence that names the variable; never the value, which may be secret."""
     first = error.errors(include_input=False)[0]
     name = _PREFIX + "__".join(str(part) for part in first["loc"] if str(part) not in _KINDS).upper()
-    sentence = _SENTENCES.get(first["type"], first["msg"].removeprefix("Value error, "))
-    message = sentence.format(**first.get("ctx", {}), kinds=_kinds_of(str(first["loc"][0])) if first["loc"] else "")
-    return f"{name}: {message}."
+    sentence = _SENTENCES.get(first["type"])
+    if sentence is None:
+        return f"{name}: {first['msg'].removeprefix('Value error, ')}."  # as it is: it may hold braces of JSON
+    kinds = _kinds_of(str(first["loc"][0])) if first["loc"] else ""
+    return f"{name}: {sentence.format(**first.get('ctx', {}), kinds=kinds)}."
 
 
 def _kinds_of(field: str) -> str:

@@ -106,7 +106,11 @@ _WITHDRAW = Statement("""
     delete from feedback f where f.tenant_id = :tenant and f.message_id = :id and f.owner_id = :owner
                              and coalesce(f.end_user, '') = :end_user::text
 """)
-_RATINGS = Statement("select bot_id, ups, downs from count_feedback(:first, :last) order by bot_id nulls first")
+_RATINGS = Statement("""
+    select bot_id, ups, downs from count_feedback(:first, :last::timestamptz + interval '24 hours')
+    order by bot_id nulls first
+""")
+_DEGRADED = Statement("select degraded, answers from count_degraded(:since)")
 _FORGET = Statement("select forget_chats(:days, :most)")
 
 
@@ -233,9 +237,16 @@ async def withdraw(tx: Transaction, message: MessageId) -> None:
 
 
 async def ratings(tx: Transaction, first: datetime, last: datetime) -> list[Ratings]:
-    """Of everybody's answers, by bot: given from `first` on and before `last`."""
+    """Of everybody's answers, by bot: given from `first` on and within a day from `last`."""
     rows = await tx.rows(_RATINGS, first=first, last=last)
     return [Ratings(row["bot_id"] and BotId(row["bot_id"]), row["ups"], row["downs"]) for row in rows]
+
+
+async def degraded(tx: Transaction, since: UUID) -> tuple[int, int]:
+    """How many of everybody's answers since that id had to do without their model, and how many there were."""
+    row = await tx.row(_DEGRADED, since=since)
+    assert row is not None
+    return row["degraded"], row["answers"]
 
 
 async def forget_old(tx: Transaction, *, days: int, most: int) -> int:

@@ -36,6 +36,10 @@ _STORED = Statement("""
     select ordinal, text, heading_path, page, char_start, char_end, id from chunks
     where tenant_id = :tenant and version_id = :version and generation_id = :generation order by ordinal
 """)
+_LENGTH = Statement("""
+    select coalesce(max(char_end), 0) from chunks
+    where tenant_id = :tenant and version_id = :version and generation_id = :generation
+""")
 _FORGET_OWN = Statement("select forget_own(:versions)")
 _COUNT = Statement("select count(*) from chunks where tenant_id = :tenant and version_id = any (:versions)")
 
@@ -143,6 +147,11 @@ async def stored(tx: Transaction, version: VersionId, generation: GenerationId) 
         )
         for row in rows
     ]
+
+
+async def length(tx: Transaction, version: VersionId, generation: GenerationId) -> int:
+    """How many characters a version's text has, as far as it is in chunks."""
+    return int(await tx.value(_LENGTH, version=version, generation=generation))
 
 
 async def count(tx: Transaction, versions: Sequence[VersionId]) -> int:

@@ -999,3 +999,12 @@ language sql stable security definer set search_path = carrel, pg_temp as $$
       and f.created_at >= first and f.created_at < last
     group by f.bot_id
 $$;
+
+-- owner: jobs
+-- How many of a tenant's answers had to do without their model, of how many, since an id: numbers alone, whoever asked.
+create or replace function count_degraded(since uuid)
+returns table (degraded bigint, answers bigint)
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    select count(*) filter (where m.status = 'degraded'), count(*) from messages m
+    where m.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and m.id >= since
+$$;

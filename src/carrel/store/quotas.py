@@ -15,7 +15,7 @@ from carrel.domain.answers import Usage
 from carrel.domain.audit import Act
 from carrel.domain.errors import Throttled
 from carrel.domain.ids import BotId, UserId, new_id
-from carrel.domain.quotas import MONTHLY, UNLIMITED, Hold, Level, Quota, Quotas, Resource
+from carrel.domain.quotas import MONTHLY, UNLIMITED, Hold, Level, Quota, Quotas, Resource, UsageKind
 from carrel.store import audit
 from carrel.store.transaction import Statement, Transaction
 
@@ -105,14 +105,14 @@ _SETTLE = Statement(f"""
     ), noted as (
         insert into usage_days as u (tenant_id, day, kind, bot_id, user_id, model, events, bytes, input_tokens,
                                      output_tokens, cost, unpriced)
-        values (:tenant, (now() at time zone 'utc')::date, 'question', :bot, :member, :model, 1, 0, :input_tokens,
+        values (:tenant, (now() at time zone 'utc')::date, :kind, :bot, :member, :model, 1, 0, :input_tokens,
                 :output_tokens, :cost::numeric, case when :cost::numeric is null then 1 else 0 end)
         {_ADDED}
     )
     insert into quotas as q (tenant_id, questions_used, tokens_used)
-    values (:tenant, 1, :input_tokens::bigint + :output_tokens::bigint)
+    values (:tenant, :questions::bigint, :input_tokens::bigint + :output_tokens::bigint)
     on conflict (tenant_id) do update set month = {_MONTH},
-        questions_used = {_QUESTIONS_USED} + 1,
+        questions_used = {_QUESTIONS_USED} + excluded.questions_used,
         tokens_used = {_TOKENS_USED} + excluded.tokens_used,
         questions_held = greatest({_QUESTIONS_HELD}
                                   - coalesce((select m.questions from mine m where m.month = {_MONTH}), 0), 0),
@@ -232,15 +232,20 @@ async def settle(
     bot: BotId | None,
     defaults: Quotas,
     cost: Decimal | None = None,
+    kind: UsageKind = UsageKind.QUESTION,
 ) -> None:
-    """A question was answered: what it needed is used, and stands in the ledger. Late in a transaction.
+    """A question was answered, or texts were embedded: what it needed is used, and stands in the ledger.
+
+    Late in a transaction.
 
     A `cost` of None is one that nobody knows.
     """
-    tokens = usage.input_tokens + usage.output_tokens
+    tokens, questions = usage.input_tokens + usage.output_tokens, int(kind is UsageKind.QUESTION)
     row = await tx.row(
         _SETTLE,
         id=hold.id,
+        kind=kind,
+        questions=questions,
         bot=bot,
         member=_member(tx),
         model=usage.model,
@@ -248,7 +253,7 @@ async def settle(
         output_tokens=usage.output_tokens,
         cost=cost,
     )
-    await _warn(tx, row, {Resource.QUESTIONS: 1, Resource.TOKENS: tokens}, defaults)
+    await _warn(tx, row, {Resource.QUESTIONS: questions, Resource.TOKENS: tokens}, defaults)
 
 
 async def charge(tx: Transaction, hold: Hold, *, documents: int, size: int, defaults: Quotas) -> None:

@@ -209,7 +209,7 @@ def assemble(parts: Parts) -> Application:
     )
     across = Across(parts.base.database, asking, gate=office.gate)
     fields = {name: getattr(office, name) for name in Office.__dataclass_fields__}
-    embeddings = Embeddings(parts.embedder)
+    embeddings = Embeddings(parts.base.database, parts.embedder, quotas=parts.base.quotas, prices=parts.base.prices)
     return Application(**fields, asking=asking, across=across, turns=RunningTurns(), embeddings=embeddings)
 
 

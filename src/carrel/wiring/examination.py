@@ -42,11 +42,11 @@ def _in_force(settings: Settings) -> Iterator[Remark]:
     yield Remark(Mark.GOOD, "environment", f"This is {settings.environment} (CARREL_ENVIRONMENT).")
     yield _mail(settings)
     if settings.database.url is None:
-        yield Remark(Mark.GOOD, "database", "The database is the embedded one, in the home folder.")
+        yield Remark(Mark.GOOD, "address", "The database is the embedded one, in the home folder.")
         return
     parts = urlsplit(settings.database.url.get_secret_value())
     where = f"{parts.hostname}:{parts.port or 5432}{parts.path} as {parts.username}"
-    yield Remark(Mark.GOOD, "database", f"The database is {where} (CARREL_DATABASE__URL).")
+    yield Remark(Mark.GOOD, "address", f"The database is {where} (CARREL_DATABASE__URL).")
 
 
 def _mail(settings: Settings) -> Remark:

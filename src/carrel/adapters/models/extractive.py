@@ -12,7 +12,6 @@ from carrel.ports.lexical import Analyzer
 from carrel.ports.model import Draft, Prompt
 
 _SENTENCES: Final = re.compile(r"(?<=[.!?])\s+(?=[\"'(A-Z0-9`*])|\n+")
-_DECORATION: Final = re.compile(r"^[\s>#*+|\-]+|[\s|]+$")
 _MOST: Final = 3
 _SHORTEST: Final = 4
 _LONGEST_QUOTE: Final = 400
@@ -85,7 +84,7 @@ def _escaped(text: str) -> str:
 
 def _split(text: str) -> list[str]:
     pieces = [piece for piece in _SENTENCES.split(text) if piece and not _is_heading(piece)]
-    plain = [" ".join(_DECORATION.sub("", piece).split()) for piece in pieces]
+    plain = [" ".join(piece.split()).lstrip(" >#*+|-").rstrip(" |") for piece in pieces]
     return [piece for piece in plain if len(piece) >= _SHORTEST]
 
 

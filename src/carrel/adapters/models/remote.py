@@ -3,17 +3,19 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final, TypeGuard
+from typing import Final, TypeGuard, TypeVar
 
 from carrel.adapters.models.breaker import Circuit
 from carrel.adapters.models.calls import Account, Failed, Piece, Told, Wire, broke_off
 from carrel.adapters.models.clients import Clients
 from carrel.domain.answers import Usage
 from carrel.domain.errors import ModelFailed
-from carrel.ports.model import LONGEST_TOKEN, Draft, Message, Prompt, Speaker
+from carrel.ports.model import LONGEST_TOKEN, Draft, Message, Prompt, Speaker, weight
+
+Result = TypeVar("Result")
 
 TEMPERATURE: Final = 0.2
 
@@ -39,8 +41,9 @@ Sleep = Callable[[float], Awaitable[None]]
 class Remote:
     """Temperature is 0.2.
 
-    Tokens are booked as the provider reports them. Of a stream that breaks before its report, each piece that came is a
-    token: it holds one at least. What was read is booked only if it was reported before.
+    Tokens are booked as the provider reports them. Of a stream without a report (it broke before, or there is none)
+    each piece that came is a token: it holds one at least; and what was read is estimated as soon as there is a word,
+    by `weight`, which is more rather than less. Before the first word nothing is known to have been read.
     """
 
     follows_instructions: Final = True
@@ -75,7 +78,7 @@ class Remote:
     async def write(self, prompt: Prompt) -> AsyncGenerator[Draft]:
         """Raises ModelFailed."""
         told = self._told(prompt)
-        tally = _Tally(self.name)
+        tally = _Tally(self.name, unreported=sum(weight(message.text) for message in told.messages))
         left = prompt.most_tokens * LONGEST_TOKEN
         with self._circuit.call() as circuit:
             async with self._clients.using(self._account) as wire, aclosing(self._tried(wire, told, tally)) as pieces:
@@ -106,8 +109,7 @@ class Remote:
                 if not failure.again or tries == _MOST_TRIES or pause >= watch.left:
                     raise
                 tally.start_again()
-                async with watch.waiting():
-                    await self._sleep(pause)
+                await watch.wait(self._sleep(pause))
             else:
                 return
 
@@ -118,8 +120,7 @@ async def _whole(wire: Wire, told: Told, watch: "_Watch") -> AsyncGenerator[Piec
     async with aclosing(wire.stream(told)) as pieces:
         while True:
             try:
-                async with watch.waiting(at_most=_AFTERWARDS if is_whole else None):
-                    piece = await anext(pieces, None)
+                piece = await watch.wait(anext(pieces, None), at_most=_AFTERWARDS if is_whole else None)
             except ModelFailed:
                 if is_whole:
                     return
@@ -156,13 +157,12 @@ class _Watch:
         limit = self._whole if self.has_begun else min(self._first, self._whole)
         return max(limit - self._waited, 0.0)
 
-    @asynccontextmanager
-    async def waiting(self, *, at_most: float | None = None) -> AsyncIterator[None]:
+    async def wait(self, coming: Awaitable[Result], *, at_most: float | None = None) -> Result:
         """Raises Failed `model_timeout`."""
         started = time.monotonic()
         try:
             async with asyncio.timeout(self.left if at_most is None else min(self.left, at_most)):
-                yield
+                return await coming
         except TimeoutError:
             late = "finish its answer" if self.has_begun else "begin its answer"
             raise Failed(f"The model did not {late} in time.", code="model_timeout") from None
@@ -171,29 +171,39 @@ class _Watch:
 
 
 class _Tally:
-    """Tokens so far: those of former tries, and of this one the latest report, or the pieces if they are more."""
+    """Tokens so far: those of former tries, and of this one the latest report, or the pieces if they are more.
 
-    def __init__(self, model: str) -> None:
+    `unreported` is what was read, as long as there are words and no report.
+    """
+
+    def __init__(self, model: str, *, unreported: int) -> None:
         self._model = model
-        self._before = (0, 0)
-        self._read = self._written = self._pieces = 0
-        self._is_done = False
+        self._unreported = unreported
+        self._before = Usage(0, 0, model)
+        self._read: int | None = None
+        self._written = self._pieces = 0
+        self._has_words = self._is_done = False
 
     def counted(self, piece: Piece) -> Usage:
         self._pieces += bool(piece.text)
+        self._has_words = self._has_words or bool(piece.text)
         self._is_done = self._is_done or piece.is_last
         self._read = piece.input_tokens if _is_likely(piece.input_tokens) else self._read
         if _is_likely(piece.output_tokens):
             self._written = piece.output_tokens
             self._pieces = 0 if self._is_done else self._pieces
-        read, written = self._before
-        return Usage(read + self._read, written + max(self._written, self._pieces), self._model)
+        return self._total()
 
     def start_again(self) -> None:
-        read, written = self._before
-        self._before = (read + self._read, written + max(self._written, self._pieces))
-        self._read = self._written = self._pieces = 0
-        self._is_done = False
+        self._before = self._total()
+        self._read, self._written, self._pieces = None, 0, 0
+        self._has_words = self._is_done = False
+
+    def _total(self) -> Usage:
+        estimated = self._unreported if self._has_words else 0
+        read = estimated if self._read is None else self._read
+        written = max(self._written, self._pieces)
+        return Usage(self._before.input_tokens + read, self._before.output_tokens + written, self._model)
 
 
 def _is_likely(count: int | None) -> TypeGuard[int]:

@@ -16,8 +16,8 @@ import openai
 from any_llm import AnyLLM
 
 from carrel.adapters.models.calls import Account, Piece, Told, Wire
-from carrel.adapters.models.events import events
-from carrel.adapters.models.failures import refused_input, told_of, translated
+from carrel.adapters.models.events import MOST, events
+from carrel.adapters.models.failures import not_understood, refused_input, told_of, translated
 from carrel.adapters.models.traffic import NO_KEY, ForHttpx, ProviderTraffic
 from carrel.domain.models import Protocol
 from carrel.ports.model import Speaker
@@ -251,8 +251,11 @@ class OllamaWire:
                 max_tokens=told.most_tokens,
                 num_ctx=told.context_tokens,
             )
+            left = MOST
             async with aclosing(chunks):
                 async for chunk in chunks:
+                    if (left := left - 1) < 0:
+                        raise not_understood()
                     choice = chunk.choices[0] if chunk.choices else None
                     yield Piece(
                         text=(choice and choice.delta.content) or "",

@@ -5,26 +5,20 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from carrel.api.schemas.answers import Question
+from carrel.api.schemas.answers import Question, Scoped
 from carrel.api.schemas.types import Asked, AttributeName, Choice, Identifier, Identifiers, Name, Text, whole
 from carrel.ask.across import MOST_TENANTS
 from carrel.ask.pipeline import ChatWish, SearchWish
-from carrel.domain.ids import BotId, ChatId, SourceId
+from carrel.domain.ids import ChatId
 
 Slug = Annotated[Text, Field(min_length=1, max_length=200)]
 
 
-class _Scoped(Asked):
+class _Scoped(Scoped):
     bot_id: Annotated[Identifier | None, Field(description="Read what this bot reads; see list_bots.")] = None
     source_ids: Annotated[
         Identifiers | None, Field(description="Read only these sources; see list_sources. Not together with bot_id.")
     ] = None
-
-    def bot(self) -> BotId | None:
-        return None if self.bot_id is None else BotId(self.bot_id)
-
-    def sources(self) -> frozenset[SourceId] | None:
-        return None if self.source_ids is None else frozenset(map(SourceId, self.source_ids))
 
 
 class SearchArguments(_Scoped):

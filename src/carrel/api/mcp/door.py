@@ -5,10 +5,15 @@ Each request stands alone: nothing is kept between two, so any process of the de
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
+import structlog
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
+
+log = structlog.get_logger(__name__)
+
+_PAUSE: Final = 0.1  # seconds
 
 
 class Engine(Protocol):
@@ -29,12 +34,19 @@ class McpDoor:
         self._ready = asyncio.Event()
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Until it is cancelled. What breaks the engine breaks off what that answers, and no more: it begins anew."""
         await self._wanted.wait()
-        assert self._engine is not None
-        async with self._engine.run():
-            self._ready.set()
-            await asyncio.Event().wait()
+        while True:
+            assert self._engine is not None
+            try:
+                async with self._engine.run():
+                    self._ready.set()
+                    await asyncio.Event().wait()
+            except Exception:  # the server would end with it
+                log.exception("mcp.broke_off")
+            self._ready.clear()
+            await asyncio.sleep(_PAUSE)
+            self._engine = await asyncio.to_thread(_make)
 
     async def passed(self, body: bytes) -> Response:
         """A response that lets the SDK answer the request, whose body has been read."""

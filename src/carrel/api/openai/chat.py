@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final, assert_never
 from uuid import uuid4
 
@@ -27,7 +27,7 @@ from carrel.api.openai.models import Chosen, chosen
 from carrel.api.problems import Problem
 from carrel.api.security import GuardedRoute, MayAsk, still_admitted
 from carrel.api.state import App
-from carrel.api.streaming import UNBUFFERED, EventStream, ending_well
+from carrel.api.streaming import UNBUFFERED, EventStream, ending_well, quoted
 from carrel.ask.answer import Delta
 from carrel.ask.pipeline import Allowed, Done, Event, Evidence
 from carrel.domain.access import Principal
@@ -39,6 +39,7 @@ from carrel.wiring import Application
 router = APIRouter(prefix="/openai/v1/chat", tags=["openai"], route_class=GuardedRoute)
 
 _DONE: Final = b"data: [DONE]\n\n"
+_TEXT: Final = "\x00"  # which no model's name holds
 _STREAMED: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The answer; with `stream` its chunks as server-sent events, and `[DONE]` at the end",
@@ -106,7 +107,7 @@ async def _streamed(events: AsyncGenerator[Event], asked: _Asked) -> Response:
         return Response(b"".join(line.repeated(whole)), headers=headers, media_type=EventStream.media_type)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Line:
     """The chunks of one answer, which have one id."""
 
@@ -114,6 +115,12 @@ class _Line:
     tells_usage: bool
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4()}")
     created: int = field(default_factory=lambda: int(time.time()))
+
+    @cached_property
+    def _around(self) -> tuple[bytes, bytes]:
+        """What stands before and behind the text of a piece: there are thousands a second, alike in all else."""
+        before, _, behind = self._chunk(ChunkDelta(content=_TEXT)).rpartition(quoted(_TEXT).encode())
+        return before, behind
 
     def frames(self, first: Event, events: AsyncGenerator[Event]) -> AsyncGenerator[bytes]:
         return ending_well(self._told(first, events), _failed)
@@ -138,7 +145,8 @@ class _Line:
             case Evidence():
                 yield self._chunk(ChunkDelta(role="assistant", content=""))
             case Delta(text):
-                yield self._chunk(ChunkDelta(content=text))
+                before, behind = self._around
+                yield before + quoted(text).encode() + behind
             case Done(remembered):
                 answer = remembered.answer
                 last = ChunkDelta(annotations=cited(answer))

@@ -54,11 +54,18 @@ class TextContent(Asked):
     refusal: Text = ""
 
 
+def _in_parts(value: Any) -> Any:
+    return [{"type": "text", "text": value}] if isinstance(value, str) else value
+
+
+Parts = Annotated[list[TextContent], BeforeValidator(_in_parts, json_schema_input_type=Text | list[TextContent])]
+
+
 class SaidMessage(Asked):
     """The last one, by `user`, is the question. What others said is what a question may rest on, and no evidence."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Annotated[Text | list[TextContent] | None, Field(description="Text, or parts that are text.")] = None
+    content: Annotated[Parts | None, Field(description="Text, or parts that are text.")] = None
     name: Taken = None
     refusal: Taken = None
     annotations: Taken = None
@@ -69,9 +76,7 @@ class SaidMessage(Asked):
 
     @property
     def said(self) -> str:
-        if isinstance(self.content, list):
-            return "\n".join(part.text or part.refusal for part in self.content)
-        return self.content or ""
+        return "\n".join(part.text or part.refusal for part in self.content or ())
 
 
 class StreamOptions(Asked):

@@ -4,11 +4,12 @@ import base64
 from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, BeforeValidator, Field
 
+from carrel.api.limits import warn
 from carrel.api.openai.models import EVERYTHING, NoSuchModel
-from carrel.api.schemas.types import Asked, Text, whole
+from carrel.api.schemas.types import Asked, Text, Texts, whole
 from carrel.api.security import GuardedRoute, MaySearch
 from carrel.api.state import App
 from carrel.ask.vectors import Embedded
@@ -21,7 +22,7 @@ Encoding = Literal["float", "base64"]
 
 class EmbeddingRequest(Asked):
     input: Annotated[
-        Text | list[Text],
+        Texts,
         Field(description="A text or several; ids of tokens are not taken: their words are not known."),
     ]
     model: Annotated[Text, Field(max_length=200, description="The embedder's name, or `carrel`.")]
@@ -30,9 +31,6 @@ class EmbeddingRequest(Asked):
         None
     )
     user: Annotated[Text | None, Field(max_length=512, description="Taken and not used.")] = None
-
-    def texts(self) -> list[str]:
-        return [self.input] if isinstance(self.input, str) else self.input
 
 
 class EmbeddingView(BaseModel):
@@ -63,14 +61,15 @@ class EmbeddingList(BaseModel):
 
 
 @router.post("", responses={404: {}})
-async def openai_embed(principal: MaySearch, app: App, wish: EmbeddingRequest) -> EmbeddingList:
+async def openai_embed(request: Request, principal: MaySearch, app: App, wish: EmbeddingRequest) -> EmbeddingList:
     """Vectors of length 1. A text that is longer than the embedder takes becomes the mean of its parts."""
     if wish.model not in {EVERYTHING, app.embeddings.name}:
         raise NoSuchModel
     if wish.dimensions not in {None, app.embeddings.dimension}:
         sentence = f"This embedder has {app.embeddings.dimension} dimensions."
         raise Invalid(sentence, code="unsupported_parameter", field="dimensions")
-    embedded = await app.embeddings.embed(principal, wish.texts())
+    embedded = await app.embeddings.embed(principal, wish.input)
+    warn(request, embedded.warnings)
     return EmbeddingList.of(embedded, app.embeddings.name, wish.encoding_format)
 
 

@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
-from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BeforeValidator, Field
 
+from carrel.api.attachment import attachment
 from carrel.api.idempotency import IdempotencyKey, Once
 from carrel.api.limits import warn
 from carrel.api.multipart import BrokenBodyError, Part, parts
@@ -113,13 +113,8 @@ async def openai_get_file(principal: MayRead, app: App, file_id: UUID) -> FileVi
 async def openai_get_file_content(principal: MaySearch, app: App, file_id: UUID) -> StreamingResponse:
     """The bytes as they were brought, as an attachment."""
     download = await app.files.download(principal, FileId(file_id))
-    first = await anext(aiter(download.content), b"")
-    headers = {
-        "Content-Length": str(download.size),
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(download.key.rsplit('/', 1)[-1], safe='')}",
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-    }
-    return StreamingResponse(_all(first, download.content), headers=headers, media_type="application/octet-stream")
+    name = download.key.rsplit("/", 1)[-1]
+    return await attachment(download.content, name, "application/octet-stream", size=download.size)
 
 
 @router.delete("/{file_id}")
@@ -192,10 +187,3 @@ def _memo(once: Once, new: NewFile) -> Memo[File] | None:
 def _expected(request: Request) -> int | None:
     length = request.headers.get("content-length", "")
     return int(length) if length.isascii() and length.isdigit() else None
-
-
-async def _all(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The first piece is there before the response begins, so bytes that are missing are no half answer."""
-    yield first
-    async for piece in rest:
-        yield piece

@@ -3,12 +3,13 @@
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from carrel.api.complaints import wrong
+from carrel.api.limits import count
 from carrel.api.openai.store_shapes import TextPart
-from carrel.api.schemas.types import Asked, Flag, Text, scalar, whole
+from carrel.api.schemas.types import Asked, Flag, Text, Texts, scalar, whole
 from carrel.api.security import GuardedRoute, MaySearch
 from carrel.api.state import App
 from carrel.ask.pipeline import SearchWish
@@ -17,6 +18,7 @@ from carrel.domain.errors import Invalid
 from carrel.domain.filters import OF_A_SET, AllOf, AnyOf, Clause, Comparing, Filter, demand_bounded
 from carrel.domain.ids import ChunkId, SourceId
 from carrel.domain.library import AttributeValue, Document
+from carrel.domain.rights import Permission
 
 router = APIRouter(prefix="/openai/v1/vector_stores", tags=["openai"], route_class=GuardedRoute)
 
@@ -73,7 +75,7 @@ class RankingOptions(Asked):
 
 
 class StoreSearch(Asked):
-    query: Annotated[Text | list[Text], Field(description="One question, or several whose finds come together.")]
+    query: Annotated[Texts, Field(description="One question, or several whose finds come together.")]
     filters: Annotated[Filter, PlainValidator(_tree), WithJsonSchema(_TREE)] | None = None
     max_num_results: Annotated[int, Field(ge=1, le=50), BeforeValidator(whole)] = 10
     ranking_options: RankingOptions | None = None
@@ -81,10 +83,9 @@ class StoreSearch(Asked):
 
     def queries(self) -> list[str]:
         """Raises Invalid."""
-        asked = [self.query] if isinstance(self.query, str) else self.query
-        if not 1 <= len(asked) <= _MOST_QUERIES:
+        if not 1 <= len(self.query) <= _MOST_QUERIES:
             raise Invalid(f"Ask 1 to {_MOST_QUERIES} questions.", code="too_long", field="query")
-        return asked
+        return self.query
 
     def wish(self, source: SourceId, query: str) -> SearchWish:
         return SearchWish(
@@ -138,9 +139,13 @@ class FoundPage(BaseModel):
 
 
 @router.post("/{vector_store_id}/search")
-async def openai_search(principal: MaySearch, app: App, vector_store_id: UUID, wish: StoreSearch) -> FoundPage:
-    """The chunks of one vector store that fit best, the most confident first."""
+async def openai_search(  # noqa: PLR0917 - FastAPI calls it by name
+    request: Request, principal: MaySearch, app: App, vector_store_id: UUID, wish: StoreSearch
+) -> FoundPage:
+    """The chunks of one vector store that fit best, the most confident first. Each question counts as a search."""
     queries, best = wish.queries(), dict[ChunkId, Passage]()
+    for _ in queries[1:]:
+        await count(request, principal, Permission.SEARCH)
     for query in queries:
         found = await app.asking.search(principal, wish.wish(SourceId(vector_store_id), query))
         for hit in found.hits:

@@ -95,11 +95,11 @@ async def openai_detach_file(principal: MayIngest, app: App, vector_store_id: UU
     return StoreFileDeleted(id=str(file_id))
 
 
-@router.get("/files/{file_id}/content")
+@router.get("/files/{file_id}/content", responses={413: {}})
 async def openai_get_store_file_content(
     principal: MaySearch, app: App, vector_store_id: UUID, file_id: UUID
 ) -> FileContent:
-    """The text that was read from a document, chunk by chunk; none while no version is ready."""
+    """The text that was read from a document, chunk by chunk; none while no version is ready. At most 2 MB."""
     document, texts = await app.documents.texts(principal, SourceId(vector_store_id), file_id)
     return FileContent(
         file_id=str(document.file or document.id),

@@ -1,12 +1,12 @@
 """One's own chats, and what one says of their answers."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
+from carrel.api.attachment import attachment
 from carrel.api.idempotency import IdempotencyKey
 from carrel.api.schemas.chats import (
     ChatChange,
@@ -136,21 +136,9 @@ async def get_feedback(principal: MayAudit, app: App, query: Annotated[RatingsQu
 async def _exported(
     principal: Principal, app: Application, chat: ChatId | None, query: ExportQuery
 ) -> StreamingResponse:
-    """The first chat is there before the response begins, so what is not there has its own status."""
+    """The first chat is there before the response begins."""
     told = app.chats.whole(principal, chat, end_user=query.end_user)
     is_json = query.format == "json"
     content = as_json(told, alone=chat is not None) if is_json else as_csv(told)
-    begun = [await anext(content), await anext(content, b"")]
-    headers = {
-        "Content-Disposition": f'attachment; filename="chats.{query.format}"',
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-    }
     media_type = "application/json" if is_json else "text/csv; charset=utf-8"
-    return StreamingResponse(_all(begun, content), headers=headers, media_type=media_type)
-
-
-async def _all(begun: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    for piece in begun:
-        yield piece
-    async for piece in rest:
-        yield piece
+    return await attachment(content, f"chats.{query.format}", media_type, ahead=2)

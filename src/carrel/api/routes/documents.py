@@ -1,13 +1,12 @@
 """Documents: looked at, described, handed out, forgotten, tried again."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated
-from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
+from carrel.api.attachment import attachment
 from carrel.api.schemas.documents import (
     Description,
     DocumentList,
@@ -45,20 +44,8 @@ async def get_document(principal: MayRead, app: App, document_id: UUID) -> Docum
 async def get_content(principal: MaySearch, app: App, document_id: UUID) -> StreamingResponse:
     """The original bytes of the live version, as an attachment."""
     download = await app.documents.download(principal, DocumentId(document_id))
-    first = await anext(aiter(download.content), b"")
-    headers = {
-        "Content-Length": str(download.size),
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(download.key.rsplit('/', 1)[-1], safe='')}",
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-    }
-    return StreamingResponse(_all(first, download.content), headers=headers, media_type=download.media_type)
-
-
-async def _all(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The first piece is there before the response begins, so bytes that are missing are no half answer."""
-    yield first
-    async for piece in rest:
-        yield piece
+    name = download.key.rsplit("/", 1)[-1]
+    return await attachment(download.content, name, download.media_type, size=download.size)
 
 
 @router.patch("/documents/{document_id}")

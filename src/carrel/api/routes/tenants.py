@@ -1,12 +1,12 @@
 """Tenants: made and listed by operators; looked at, renamed, exported and deleted by their owners too."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
+from carrel.api.attachment import attachment
 from carrel.api.idempotency import IdempotencyKey
 from carrel.api.schemas.retention import RetentionView, RetentionWish
 from carrel.api.schemas.tenants import NewTenant, TenantChange, TenantList, TenantReceiptView, TenantView
@@ -72,20 +72,7 @@ async def export_tenant(principal: MayExport, app: App, tenant_id: UUID) -> Stre
     It ends with `manifest.json`. If it breaks, the connection does too, and the archive has none.
     """
     exported = await app.exports.begin(principal, TenantId(tenant_id))
-    content = aiter(exported.content)
-    first = await anext(content)
-    headers = {
-        "Content-Disposition": f'attachment; filename="{exported.name}"',
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-    }
-    return StreamingResponse(_all(first, content), headers=headers, media_type="application/x-tar")
-
-
-async def _all(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The first piece is there before the response begins, so what fails until then has its own status."""
-    yield first
-    async for piece in rest:
-        yield piece
+    return await attachment(exported.content, exported.name, "application/x-tar")
 
 
 @router.get("/{tenant_id}/receipt")

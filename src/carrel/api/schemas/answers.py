@@ -17,7 +17,7 @@ Question = Annotated[
 ]
 
 
-class _Scoped(Asked):
+class Scoped(Asked):
     bot_id: Annotated[Identifier | None, Field(description="Read what this bot reads.")] = None
     source_ids: Annotated[
         Identifiers | None, Field(description="Read these sources, an empty list none; not together with bot_id.")
@@ -30,7 +30,7 @@ class _Scoped(Asked):
         return None if self.source_ids is None else frozenset(map(SourceId, self.source_ids))
 
 
-class SearchRequest(_Scoped):
+class SearchRequest(Scoped):
     query: Question
     tenants: Annotated[
         tuple[Annotated[Text, Field(min_length=1, max_length=200)], ...] | None,
@@ -54,7 +54,7 @@ class SearchRequest(_Scoped):
         )
 
 
-class ChatRequest(_Scoped):
+class ChatRequest(Scoped):
     message: Question
     chat_id: Annotated[Identifier | None, Field(description="Go on with this chat; absent begins one.")] = None
     end_user: Annotated[Name | None, Field(description="Your own name for who asks; its chats are its own.")] = None

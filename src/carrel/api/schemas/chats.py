@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from carrel.api.schemas.answers import UsageView
+from carrel.api.schemas.answers import ModelProblemView, UsageView
 from carrel.api.schemas.types import Asked, Listing, Name, Paging, Text
 from carrel.ask.chats import RatingsReport
 from carrel.ask.transcript import chat_shape, feedback_shape, message_shape
@@ -66,13 +66,6 @@ class KeptCitationView(BaseModel):
     excerpt: str
 
 
-class KeptProblemView(BaseModel):
-    """Why the answer was degraded."""
-
-    code: str
-    detail: str
-
-
 class FeedbackView(BaseModel):
     rating: Rating
     reason: str
@@ -93,7 +86,7 @@ class MessageView(BaseModel):
     answer: str
     citations: list[KeptCitationView]
     guidance: list[str]
-    problem: KeptProblemView | None
+    problem: ModelProblemView | None
     asked: str | None
     grounding: Annotated[float | None, Field(description="How far the evidence bears the answer out, 0 to 1.")]
     unsupported: Annotated[list[str], Field(description="Sentences of the answer that the evidence does not bear out.")]

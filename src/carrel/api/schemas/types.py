@@ -107,6 +107,10 @@ def scalar(value: Any) -> AttributeValue:
     raise wrong("invalid_type", "This must be a string, a number, true or false.")
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 def _choice(value: Any) -> list[AttributeValue]:
     values = [scalar(one) for one in value] if isinstance(value, list) else [scalar(value)]
     if not 0 < len(values) <= _MOST_CHOICES:
@@ -140,6 +144,7 @@ Name = Annotated[
     AfterValidator(_plain),
 ]
 Text = Annotated[str, AfterValidator(_text)]
+Texts = Annotated[list[Text], BeforeValidator(_listed, json_schema_input_type=Text | list[Text])]
 Email = Annotated[str, BeforeValidator(_address), Field(json_schema_extra={"format": "email", "maxLength": LONGEST})]
 Identifier = Annotated[UUID, BeforeValidator(_identifier)]
 Flag = Annotated[bool, Strict()]

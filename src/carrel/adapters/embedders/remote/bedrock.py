@@ -12,12 +12,13 @@ from urllib.parse import quote
 
 import orjson
 
-from carrel.adapters.embedders.remote.calls import Calls, Place, refusal
+from carrel.adapters.embedders.remote.calls import Calls, Place, bounded, refusal
 from carrel.adapters.embedders.remote.wire import Rows, Wish, garbled, rows
 from carrel.domain.errors import EmbedderFailed
 
 _BYTES_EACH: Final = 160_000
 _BYTES: Final = 1 << 20
+_PIECE: Final = 1 << 16
 _COHERE: Final = "cohere.embed"
 
 
@@ -82,7 +83,7 @@ class ByAccount:
             client = await self._made()
             answer = await client.invoke_model(modelId=model, body=orjson.dumps(body))
             async with answer["body"] as stream:
-                content = await stream.read(most)
+                content = await bounded(stream.iter_chunks(_PIECE), most)  # a read gives what has come by then
             found = orjson.loads(content)
         except ClientError as error:
             told = error.response.get("Error", {})

@@ -1,9 +1,10 @@
 """One POST to a provider: bounded, without redirects, and every refusal in our words.
 
-What a provider says may hold a part of the key: it goes to the log, without the key, and never to a caller.
+What a provider says may hold the text, or a part of the key: only its own short code for it goes to the log.
 """
 
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from carrel.domain.errors import EmbedderFailed
 log = structlog.get_logger(__name__)
 
 _TOO_LONG: Final = re.compile(
-    r"context.?length|too (long|large|many)|max\w*.{0,20}(context|input|batch|token|sequence|allowed)|exceed"
+    r"context.?length|too (long|large|many)|max\w{0,20}.{0,20}(context|input|batch|token|sequence|allowed)|exceed"
     r"|less than \d+ tokens",
     re.IGNORECASE,
 )
@@ -51,7 +52,8 @@ _BY_STATUS: Final = {
     429: _Meaning(code="embedder_throttled", detail="The embedder's provider asks to wait."),
     503: _Meaning(code="embedder_unreachable", detail="The embedder's provider is overloaded."),
 }
-_MOST_SAID: Final = 300
+_MOST_SAID: Final = 10_000  # characters that are looked at
+_SHORT: Final = re.compile(r'"(?:code|type)"\s*:\s*"([\w.-]{1,64})"|\A(\w{1,64}):', re.ASCII)
 _OK: Final = 200
 
 
@@ -70,7 +72,6 @@ class Calls:
 
     def __init__(self, place: Place) -> None:
         self._base = place.base_url.rstrip("/")
-        self._key = place.api_key
         self._http = httpx2.AsyncClient(
             headers={"Authorization": f"Bearer {place.api_key}"} if place.api_key else {},
             timeout=httpx2.Timeout(None, connect=place.connect),
@@ -88,26 +89,25 @@ class Calls:
             )
             answer = await self._http.send(request, stream=True)
             try:
-                content = await _content(answer, most)
+                content = await bounded(answer.aiter_bytes(), most)
             finally:
                 await answer.aclose()
         except (httpx2.HTTPError, OSError) as error:
             raise EmbedderFailed("The embedder's provider cannot be reached.", code="embedder_unreachable") from error
         if answer.status_code != _OK:
-            raise refusal(answer.status_code, self._said(content), wait=_wait(answer.headers.get("retry-after")))
+            said = content.decode("utf-8", "replace")
+            raise refusal(answer.status_code, said, wait=_wait(answer.headers.get("retry-after")))
         return _object(content)
 
     async def close(self) -> None:
         await self._http.aclose()
 
-    def _said(self, content: bytes) -> str:
-        text = content.decode("utf-8", "replace")
-        return text.replace(self._key, "…") if self._key else text
-
 
 def refusal(status: int, said: str, *, wait: float | None = None) -> Exception:
     """What a provider's status and words mean for us."""
-    log.warning("embedder.refused", status=status, said=said[:_MOST_SAID])
+    said = said[:_MOST_SAID]
+    short = _SHORT.search(said)
+    log.warning("embedder.refused", status=status, said=short and (short[1] or short[2]))
     if status in _QUOTA_AT and _QUOTA.search(said):
         status = _UNPAID
     if status in _BY_STATUS:
@@ -126,9 +126,10 @@ def _input_refused(status: int, said: str) -> Exception:
     return EmbedderFailed(f"The embedder's provider answers {status}.", code="embedder_unreachable")
 
 
-async def _content(answer: httpx2.Response, most: int) -> bytes:
+async def bounded(pieces: AsyncIterator[bytes], most: int) -> bytes:
+    """All of them. Raises EmbedderFailed `embedder_garbled` beyond so many bytes."""
     content = bytearray()
-    async for piece in answer.aiter_bytes():
+    async for piece in pieces:
         content += piece
         if len(content) > most:
             raise garbled(f"It has more than {most:,} bytes.")
