@@ -52,9 +52,11 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="the same code on little data: its numbers hold nothing")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of the labelled sets (%(default)s)")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the results (%(default)s)")
+    parser.add_argument("--results", type=Path, help=f"the folder of the results ({RESULTS}, or quick in it)")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    given = parser.parse_args()
+    given.results = given.results or (RESULTS / "quick" if given.quick else RESULTS)  # a trial takes no run's place
+    return given
 
 
 def _apart(name: str, given: argparse.Namespace) -> Sequence[Row]:

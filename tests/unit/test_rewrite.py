@@ -66,6 +66,11 @@ async def by_model(question: str, history: Sequence[Turn], model: Scripted, *, p
         ("Is it allowed?", Turn("When is the deployment freeze?", ""), "Is the deployment freeze allowed?"),
         ("Does it retry?", Turn("What does Lanternfish do?", ""), "Does Lanternfish retry?"),
         ("Who found it?", Turn("What broke?", ""), "Who found it? (broke)"),
+        (
+            "Within how many days is it made?",
+            Turn("Who approves a refund above 500 euros?", ""),
+            "Within how many days is it made? (approves refund 500 euros)",
+        ),
     ],
 )
 def test_what_a_follow_up_lacks_is_taken_from_the_question_before(question: str, before: Turn, whole: str) -> None:

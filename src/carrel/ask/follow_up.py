@@ -111,6 +111,11 @@ class _Thing:
         return self.article in {"a", "an"}
 
     @property
+    def is_measure(self) -> bool:
+        """As `500 euros`: it says how much, and not of what."""
+        return self.words[0].text.isdigit()
+
+    @property
     def text(self) -> str:
         return " ".join(word.text for word in self.words)
 
@@ -126,7 +131,7 @@ def completed(question: str, topic: str, answer: str, *, analyzer: Analyzer) -> 
     if not topic or not _rests(question, tokens):
         return question
     before = _tokens(topic, analyzer)
-    things = _things(topic, before)
+    things = [thing for thing in _things(topic, before) if not thing.is_measure]
     opening = _OPENING.match(question)
     rest = question[opening.end() :] if opening else question
     if rest != question and _is_fragment(_tokens(rest, analyzer)):
