@@ -1,6 +1,7 @@
 """The API as a process: `python -m carrel.api --listener FD --url URL`. `carrel serve` starts it on its own port."""
 
 import argparse
+import gc
 import socket
 import sys
 from contextlib import nullcontext
@@ -18,7 +19,10 @@ async def _serve(settings: wiring.Settings, listener: socket.socket, url: str) -
         key = await application.keys.first_operator()
         if key is not None:
             _show_once(key.reveal(), url)
-        await serve(create_app(lambda: nullcontext(application)), listener)
+        app = create_app(lambda: nullcontext(application))
+        gc.collect()
+        gc.freeze()  # what the start made stays: to look through it again and again would hold every stream up
+        await serve(app, listener)
 
 
 def _show_once(key: str, url: str) -> None:

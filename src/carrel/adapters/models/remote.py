@@ -2,11 +2,10 @@
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass
-from typing import Final, TypeGuard, TypeVar
+from typing import Any, Final, TypeGuard, TypeVar
 
 from carrel.adapters.models.breaker import Circuit
 from carrel.adapters.models.calls import Account, Failed, Piece, Told, Wire, broke_off
@@ -96,22 +95,22 @@ class Remote:
 
     async def _tried(self, wire: Wire, told: Told, tally: "_Tally") -> AsyncGenerator[Piece]:
         """Again only before the first word, and only if the wait ends before the time for it does."""
-        watch = _Watch(self._patience)
-        for tries in range(1, _MOST_TRIES + 1):
-            try:
-                async with aclosing(_whole(wire, told, watch)) as pieces:
-                    async for piece in pieces:
-                        yield piece
-            except Failed as failure:
-                if watch.has_begun:
-                    raise (broke_off() if failure.code in _BREAKS else failure) from None
-                pause = _pause(failure, tries)
-                if not failure.again or tries == _MOST_TRIES or pause >= watch.left:
-                    raise
-                tally.start_again()
-                await watch.wait(self._sleep(pause))
-            else:
-                return
+        with closing(_Watch(self._patience)) as watch:
+            for tries in range(1, _MOST_TRIES + 1):
+                try:
+                    async with aclosing(_whole(wire, told, watch)) as pieces:
+                        async for piece in pieces:
+                            yield piece
+                except Failed as failure:
+                    if watch.has_begun:
+                        raise (broke_off() if failure.code in _BREAKS else failure) from None
+                    pause = _pause(failure, tries)
+                    if not failure.again or tries == _MOST_TRIES or pause >= watch.left:
+                        raise
+                    tally.start_again()
+                    await watch.wait(self._sleep(pause))
+                else:
+                    return
 
 
 async def _whole(wire: Wire, told: Told, watch: "_Watch") -> AsyncGenerator[Piece]:
@@ -144,12 +143,21 @@ def _pause(failure: Failed, tries: int) -> float:
 
 
 class _Watch:
-    """Counts the time that we wait for the provider, never a slow reader's."""
+    """Counts the time that we wait for the provider, never a slow reader's.
+
+    One timer for all waits of a task: it looks when it is due, and is set anew only then. A timer, and a context, for
+    each token cost more than reading it.
+    """
 
     def __init__(self, patience: Patience) -> None:
         self._first = patience.first_token
         self._whole = patience.whole
         self._waited = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._until = 0.0
+        self._has_struck = False
         self.has_begun = False
 
     @property
@@ -159,15 +167,42 @@ class _Watch:
 
     async def wait(self, coming: Awaitable[Result], *, at_most: float | None = None) -> Result:
         """Raises Failed `model_timeout`."""
-        started = time.monotonic()
+        task, started = asyncio.current_task(), self._loop.time()
+        assert task is not None
+        cancelled = task.cancelling()
+        self._task, self._until = task, started + (self.left if at_most is None else min(self.left, at_most))
+        if self._timer is None or self._timer.when() > self._until:
+            self._set()
         try:
-            async with asyncio.timeout(self.left if at_most is None else min(self.left, at_most)):
-                return await coming
-        except TimeoutError:
+            return await coming
+        except asyncio.CancelledError:
+            if not self._has_struck or task.cancelling() > cancelled + 1:  # somebody else cancels it
+                raise
             late = "finish its answer" if self.has_begun else "begin its answer"
             raise Failed(f"The model did not {late} in time.", code="model_timeout") from None
         finally:
-            self._waited += time.monotonic() - started
+            if self._has_struck:
+                task.uncancel()
+            self._task, self._has_struck = None, False
+            self._waited += self._loop.time() - started
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _set(self) -> None:
+        self.close()
+        self._timer = self._loop.call_at(self._until, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._task is None:
+            return
+        if self._loop.time() < self._until:
+            self._set()
+            return
+        self._has_struck = True
+        self._task.cancel()
 
 
 class _Tally:
