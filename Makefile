@@ -40,7 +40,7 @@ check: setup  ## What the build demands: format, lint, types, layers, branch cov
 	$(BIN)/lint-imports --no-cache
 	$(TESTS) --quiet -m 'not proof' --cov --cov-branch --cov-report=term --cov-fail-under=90
 
-bench: setup  ## Measure speed, memory and growth against the numbers to hold (20 minutes)
+bench: setup  ## Measure speed, memory and growth against the numbers to hold (half an hour)
 	$(BIN)/python -m bench $(BENCH)
 
 eval: setup  ## Measure retrieval and refusal on the labelled sets in EVAL_DATA (20 minutes)

@@ -22,7 +22,7 @@ from carrel.ingest.reshape import Reshaping, consider
 from carrel.ports.lexical import LexicalEntry
 from carrel.ports.vectors import DenseEntry
 from carrel.store import chunks, generations, layouts
-from carrel.store.transaction import Database, Grant, Transaction
+from carrel.store.transaction import Database, Grant, Statement, Transaction
 from support.catalogue_checks import problems
 from support.raw import REFUSED, Raw, connected, posing
 from support.shelves import Place, Shelf, a_shelf, anywhere, pointing
@@ -43,6 +43,10 @@ _CLAIM = """
     update jobs set lease_epoch = lease_epoch + 1, leased_until = now() + interval '1 hour', asked_again = false
     where tenant_id = $1 and kind = 'reshape' returning id, lease_epoch
 """
+
+_NOT_NOW = Statement("""
+    update jobs set due_at = now() + interval '1 hour' where tenant_id = :tenant and kind = 'reshape'
+""")
 
 
 @pytest.fixture(scope="module")
@@ -349,11 +353,15 @@ async def as_words(entries: Sequence[DenseEntry]) -> list[LexicalEntry]:
 
 
 async def reshape(database: Database, superuser: Raw, shelf: Shelf, thresholds: Thresholds) -> None:
-    """One claimed job to its end, or to its worker's. A worker that died left the job to the next one."""
+    """One claimed job to its end, or to its worker's. A worker that died left the job to the next one.
+
+    Other tests' worker, if it runs beside, is not to take it first.
+    """
     grant = for_job(shelf.tenant, None)
     real = database.real if isinstance(database, Mortal) else database
     async with real.transaction(grant) as tx:
         await consider(tx, thresholds)
+        await tx.run(_NOT_NOW)
     for row in await superuser.fetch(_CLAIM, shelf.tenant):
         claim = Claim(shelf.tenant, row["id"], JobKind.RESHAPE, shelf.tenant, None, 1, row["lease_epoch"])
         with suppress(DiedError):
