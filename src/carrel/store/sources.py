@@ -20,11 +20,14 @@ _COLUMNS = """
     s.id, s.name, s.kind, s.visibility, s.duplicates, s.chunk_size, s.chunk_overlap, s.owner_id, s.metadata,
     s.created_at
 """
+# By their ids rather than by a join: a planner that expects one document would compare each with every version.
 _COUNTS = """
     (select coalesce(jsonb_object_agg(c.state, c.n), '{}') from (
-        select v.state, count(*) as n from documents d
-        join document_versions v on v.tenant_id = d.tenant_id and v.id = d.newest_version_id
-        where d.tenant_id = s.tenant_id and d.source_id = s.id and d.deleted_at is null group by v.state) c) as counts
+        select v.state, count(*) as n from document_versions v
+        where v.tenant_id = s.tenant_id and v.id = any (array(
+            select d.newest_version_id from documents d
+            where d.tenant_id = s.tenant_id and d.source_id = s.id and d.deleted_at is null))
+        group by v.state) c) as counts
 """
 _ADD = Statement("""
     insert into sources (tenant_id, id, name, kind, visibility, duplicates, chunk_size, chunk_overlap, owner_id,
