@@ -27,13 +27,13 @@ async def test_the_journey_hands_no_bytes_to_who_may_not_search(carrel: Stand) -
     assert (await carrel.app.documents.listed(principal, Shelf())).items == []
     documents, absent = carrel.app.documents, DocumentId(uuid.uuid4())
     for reading in (
-        documents.download(principal, absent),
-        documents.read(principal, absent),
-        documents.texts(principal, SourceId(uuid.uuid4()), absent),
-        documents.many(principal, [absent]),
+        lambda: documents.download(principal, absent),
+        lambda: documents.read(principal, absent),
+        lambda: documents.texts(principal, SourceId(uuid.uuid4()), absent),
+        lambda: documents.many(principal, [absent]),
     ):
         with pytest.raises(Denied):
-            await reading
+            await reading()
 
 
 async def test_a_key_is_limited_to_what_its_maker_sees_and_each_id_is_looked_up(

@@ -27,6 +27,7 @@ from carrel.domain.access import (
     for_accounts,
     for_job,
     for_machine,
+    govern,
     operate,
     read_scope,
     within,
@@ -184,6 +185,13 @@ def test_a_person_becomes_a_member_only_where_a_role_is_held() -> None:
     for who in (person, chosen, a_principal(Scope.SEARCH), console(TENANT)):
         with pytest.raises(NotFound):
             as_member(who, OTHER)
+
+
+def test_only_an_operator_decides_on_another_tenant() -> None:
+    owner = Principal(PrincipalKind.SESSION, TENANT, UserId(uuid.uuid4()), roles={TENANT: Role.OWNER})
+    assert govern(owner, Permission.TENANT, TENANT).tenant == TENANT
+    with pytest.raises(NotFound):
+        govern(owner, Permission.TENANT, OTHER)
 
 
 def test_the_console_has_every_right_in_its_tenant() -> None:

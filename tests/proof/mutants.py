@@ -576,6 +576,6 @@ MUTANTS: Final = (
         "domain/access.py",
         "if not principal.is_operator and principal.tenant != tenant:",
         "if principal.is_operator and principal.tenant != tenant:",
-        MACHINE,
+        f"{GRANTS}test_only_an_operator_decides_on_another_tenant",
     ),
 )

@@ -17,9 +17,11 @@ from carrel.adapters.postgres import Endpoint, bootstrap
 from carrel.adapters.vectors import pgvector
 from carrel.domain.access import for_job, for_machine
 from carrel.domain.errors import Unavailable
+from carrel.domain.filters import AllOf, Clause, Comparing
 from carrel.domain.ids import TenantId, new_id
 from carrel.store import catalogue as watch
 from carrel.store import schema, sources, tenants
+from carrel.store.filters import filtered
 from carrel.store.schema import SchemaError
 from carrel.store.sources import NewSource
 from carrel.store.transaction import Database, Statement
@@ -28,15 +30,20 @@ from support.raw import Raw, connected, tenant_tables
 from support.servers import Hosted, a_hosted_database, catalogue
 
 NAME = "drift"
+FILTER = AllOf((Clause("team", Comparing.EQ, ("a",)), Clause("age", Comparing.LT, (3,))))
 
 
 def statements() -> Iterator[tuple[str, Statement]]:
-    """Every constant of the code that is a statement, by its place."""
+    """Every constant of the code that is a statement, or becomes one with a filter, by its place."""
     names = [found.name for found in pkgutil.iter_modules(carrel.store.__path__, "carrel.store.") if not found.ispkg]
     for module in (*map(importlib.import_module, names), postgres, pgvector):
         for name, value in vars(module).items():
+            place = f"{module.__name__.removeprefix('carrel.')}.{name}"
             if isinstance(value, Statement):
-                yield f"{module.__name__.removeprefix('carrel.')}.{name}", value
+                yield place, value
+            elif isinstance(value, str) and "({})" in value:
+                yield place, filtered(value, None)[0]
+                yield f"{place} filtered", filtered(value, FILTER)[0]
 
 
 STATEMENTS = dict(statements())
@@ -72,6 +79,7 @@ async def superuser(migrated: Endpoint) -> AsyncIterator[Raw]:
 def test_the_statements_of_the_code_are_found() -> None:
     assert len(STATEMENTS) > 80
     assert {name.split(".")[0] for name in STATEMENTS} == {"store", "adapters"}
+    assert {"store.chunks._LOAD", "store.chunks._FITTING_VERSIONS filtered"} <= STATEMENTS.keys()
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
