@@ -59,6 +59,7 @@ _COLUMNS: Final = {
         "text_hash",
         "heading_path",
         "page",
+        "line",
         "char_start",
         "char_end",
     ),
@@ -194,7 +195,8 @@ def _add(rows: dict[str, list[tuple[Any, ...]]], room: Room, document: Document)
     for piece, half, weights in zip(document.chunks, document.halves, document.weights, strict=True):
         chunk = chunk_id(version, generation, piece.ordinal)
         digest = sha256(piece.text.encode()).digest()[:16]
-        place = (piece.ordinal, piece.text, digest, list(piece.heading_path), piece.page, piece.start, piece.end)
+        where = (list(piece.heading_path), piece.page, piece.line, piece.start, piece.end)
+        place = (piece.ordinal, piece.text, digest, *where)
         rows["chunks"].append((tenant, chunk, version, own, source, generation, *place))
         rows["dense_entries"].append((tenant, chunk, generation, source, version, half))
         rows["lexical_entries"].append((tenant, chunk, generation, source, version, weights))

@@ -8,6 +8,7 @@ import pytest
 
 from carrel.adapters.postgres import EmbeddedPostgres, Endpoint
 from carrel.domain.access import console
+from support.s3_server import S3Server, an_s3
 from support.stand import Stand, a_stand, a_worker
 from support.tenants import SomeTenant, a_tenant
 
@@ -39,6 +40,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), fsync=False) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """A server that speaks S3 and SQS; each test makes buckets of its own."""
+    with an_s3() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

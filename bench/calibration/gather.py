@@ -20,7 +20,7 @@ from carrel.evaluate.sets import SetQuery
 from carrel.settings import Settings
 from carrel.store.sources import NewSource
 from carrel.wiring import tasks
-from carrel.wiring.application import parsing
+from carrel.wiring.parsing import parsing
 from carrel.worker.loop import Worker
 
 DEPTH: Final = 20  # as many passages as a chat looks at

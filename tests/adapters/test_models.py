@@ -657,7 +657,7 @@ async def test_an_address_that_is_not_public_is_not_called(server: ModelServer, 
         failed = await failure(await providers.of(a_grant(), ModelWish("cite", CREDENTIAL)))
 
     assert failed.code == "model_unreachable"
-    assert "not public" in failed.detail
+    assert "public machines" in failed.detail
     assert server.heard == []
 
 

@@ -1,6 +1,7 @@
 """What a parser may do, and what becomes of one that does more."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from carrel.adapters.parsers.wire import REFUSALS, Transcript, lines_of
 from carrel.domain.errors import Unavailable, Unreadable, Unsupported
 from carrel.domain.text import Block, ParsedDocument
 from support import pdfs, unruly
+from support.writings import SENTENCE, WRITINGS
 
 UNRULY = {
     name: f"unruly:{name}" for name, value in vars(unruly).items() if "key" in getattr(value, "__annotations__", ())
@@ -55,9 +57,15 @@ async def impatient() -> AsyncIterator[SandboxedParser]:
     await parser.close()
 
 
+def zygote_of(parser: SandboxedParser, *, family: int = 0) -> int | None:
+    zygote = parser._families[family].zygote
+    return zygote.pid if zygote else None
+
+
 def forks_of(parser: SandboxedParser) -> list[int]:
-    assert parser._zygote
-    return _children(parser._zygote.pid)
+    zygote = zygote_of(parser)
+    assert zygote
+    return _children(zygote)
 
 
 def _children(pid: int) -> list[int]:
@@ -94,6 +102,18 @@ async def test_every_format_is_read_inside_the_walls(
 
     assert "hirty days" in document.text
     assert document.blocks[0].start == 0
+
+
+@pytest.mark.parametrize("name", WRITINGS)
+async def test_every_writing_is_read_inside_the_walls_with_its_place(
+    parser: SandboxedParser, given: Given, name: str
+) -> None:
+    writing = WRITINGS[name]
+    document = await parser.parse(given(writing.content), media_type=writing.media_type, key=writing.key)
+
+    [found] = [block for block in document.blocks if SENTENCE in document.text[block.start : block.end]]
+    assert (found.heading_path, found.line) == (writing.path, writing.line)
+    assert "root:" not in document.text
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp1250", "cp1251", "cp932", "gb18030", "utf-16", "euc_jp", "koi8-r"])
@@ -203,7 +223,7 @@ async def test_a_fork_sees_no_environment(parser: SandboxedParser, given: Given)
 async def test_a_fork_has_no_rights_and_nothing_open_but_its_document(given: Given) -> None:
     parser = a_parser()
     task = asyncio.create_task(parser.parse(given(b"60"), media_type="sleeps", key="x"))
-    await until(lambda: parser._zygote is not None and bool(forks_of(parser)))
+    await until(lambda: zygote_of(parser) is not None and bool(forks_of(parser)))
     fork = Path(f"/proc/{forks_of(parser)[0]}")
     await until(lambda: _status(fork)["NoNewPrivs"] == "1")
     await asyncio.sleep(0.05)
@@ -233,8 +253,7 @@ async def test_the_zygote_has_no_environment_and_no_descriptor_of_the_server(
     parser: SandboxedParser, given: Given
 ) -> None:
     await parser.sandbox_report()
-    assert parser._zygote
-    process = Path(f"/proc/{parser._zygote.pid}")
+    process = Path(f"/proc/{zygote_of(parser)}")
 
     assert (process / "environ").read_bytes() == b""
     kinds = sorted(os.fspath(link.readlink()).split(":")[0] for link in (process / "fd").iterdir())
@@ -256,7 +275,7 @@ async def test_the_wall_clock_ends_what_needs_no_processor(impatient: SandboxedP
 async def test_a_cancelled_parse_kills_its_fork_and_frees_its_place(given: Given) -> None:
     parser = a_parser(at_once=1)
     task = asyncio.create_task(parser.parse(given(b"60"), media_type="sleeps", key="x"))
-    await until(lambda: parser._zygote is not None and bool(forks_of(parser)))
+    await until(lambda: zygote_of(parser) is not None and bool(forks_of(parser)))
 
     await _cancelled(task)
 
@@ -283,11 +302,12 @@ async def test_documents_are_read_side_by_side_up_to_the_limit(given: Given) -> 
 async def test_a_dead_zygote_is_replaced_and_its_documents_can_be_tried_again(given: Given) -> None:
     parser = a_parser()
     task = asyncio.create_task(parser.parse(given(b"60"), media_type="sleeps", key="x"))
-    await until(lambda: parser._zygote is not None and bool(forks_of(parser)))
-    assert parser._zygote
+    await until(lambda: zygote_of(parser) is not None and bool(forks_of(parser)))
+    zygote = zygote_of(parser)
+    assert zygote
     orphans = forks_of(parser)
 
-    os.kill(parser._zygote.pid, signal.SIGKILL)
+    os.kill(zygote, signal.SIGKILL)
 
     with pytest.raises(Unavailable):
         await task
@@ -299,9 +319,10 @@ async def test_a_dead_zygote_is_replaced_and_its_documents_can_be_tried_again(gi
 async def test_close_ends_everything_and_a_later_parse_starts_again(given: Given) -> None:
     parser = a_parser()
     task = asyncio.create_task(parser.parse(given(b"60"), media_type="sleeps", key="x"))
-    await until(lambda: parser._zygote is not None and bool(forks_of(parser)))
-    assert parser._zygote
-    processes = [parser._zygote.pid, *forks_of(parser)]
+    await until(lambda: zygote_of(parser) is not None and bool(forks_of(parser)))
+    zygote = zygote_of(parser)
+    assert zygote
+    processes = [zygote, *forks_of(parser)]
 
     await parser.close()
     await parser.close()
@@ -318,7 +339,7 @@ async def test_a_zygote_whose_server_dies_leaves_with_its_forks(given: Given) ->
         "import asyncio, sys; from pathlib import Path; from carrel.adapters.parsers.sandbox import SandboxedParser\n"
         "async def main():\n"
         "    parser = SandboxedParser(formats={'s': 'unruly:sleeps'}, paths=[Path(sys.argv[1])])\n"
-        "    await parser.sandbox_report(); print(parser._zygote.pid, flush=True)\n"
+        "    await parser.sandbox_report(); print(parser._families[0].zygote.pid, flush=True)\n"
         "    await parser.parse(Path(sys.argv[2]), media_type='s', key='x')\n"
         "asyncio.run(main())"
     )
@@ -381,15 +402,17 @@ async def test_the_loop_goes_on_while_a_large_document_arrives(parser: Sandboxed
             await asyncio.sleep(0)
             pauses.append(time.thread_time() - before)
 
+    gc.freeze()  # what a session of tests has gathered takes the collector a second
     task = asyncio.create_task(breathe())
     patient = a_parser()
     document = await patient.parse(given(content), media_type="text/plain", key="x")
     task.cancel()
     await patient.close()
+    gc.unfreeze()
 
     assert len(document.blocks) == 200_000
-    assert sum(pause > 0.1 for pause in pauses) <= 2  # a blocked loop has one of seconds
-    assert max(pauses) < 1
+    assert sum(pause > 0.1 for pause in pauses) <= 5  # the collector looks through so many blocks now and then
+    assert max(pauses) < 1  # a blocked loop has one of seconds
 
 
 async def test_hostile_nesting_ends_with_the_processor_time(parser: SandboxedParser, given: Given) -> None:
@@ -409,8 +432,8 @@ def _set(record: int, key: str, value: Any) -> Callable[[list[Any]], None]:
     return lambda records: records[record].__setitem__(key, value)
 
 
-def _block(*fields: Any) -> Callable[[list[Any]], None]:
-    return lambda records: records[3].__setitem__("blocks", [fields])
+def _block(*fields: Any, line: Any = None, repeated: Any = 0) -> Callable[[list[Any]], None]:
+    return lambda records: records[3].__setitem__("blocks", [(*fields, line, repeated)])
 
 
 MALFORMED = {
@@ -431,6 +454,11 @@ MALFORMED = {
     "an unknown kind": _block(6, 10, "script", None),
     "a page zero": _block(6, 10, "list", 0),
     "a page beyond all": _block(6, 10, "list", 5_001),
+    "a line zero": _block(6, 10, "list", None, line=0),
+    "a line that is a text": _block(6, 10, "list", None, line="1"),
+    "a line that is true": _block(6, 10, "list", None, line=True),
+    "a line beyond all": _block(6, 10, "list", None, line=1 << 40),
+    "lines that cannot be repeated": _block(6, 10, "list", None, line=3, repeated=-2),
     "too few fields": _block(6, 10, "list"),
     "a heading that is a number": _set(3, "path", [1]),
     "headings without end": _set(3, "path", ["x"] * 17),
@@ -480,7 +508,7 @@ def test_a_document_crosses_the_wire_unchanged() -> None:
     text = "\n\n".join(f"Paragraph {number}: naïve 😀 “quotes” \\ \t end." for number in range(5_000))
     spans: Iterator[tuple[int, int]] = _spans(text)
     blocks = tuple(
-        Block(start, end, "paragraph", (f"Part {index // 700}",), index // 50 + 1)
+        Block(start, end, "paragraph", (f"Part {index // 700}",), index // 50 + 1, 2 * index + 1, index % 2)
         for index, (start, end) in enumerate(spans)
     )
     document = ParsedDocument(text, blocks, None)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import ThreadingHTTPServer
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import httpx2
@@ -16,63 +16,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from carrel.adapters.web import Allowed, Judge, OutboundWeb, Rules
-from carrel.adapters.web.fetch import JudgedTransport
+from carrel.adapters.web import Allowed, Judge, JudgedTransport, OutboundWeb, Rules
 from carrel.domain.errors import Refusal
 from carrel.ports.web import Fetched
+from support.insides import NOT_PUBLIC
 from support.issuer import Answer, LoopbackIssuer, an_issuer, an_rsa_key
+from support.receiver import Receiver, a_receiver
 
 PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 ACCEPTS = frozenset({"text/plain"})
 
-NOT_PUBLIC = [
-    "127.0.0.1",
-    "127.1.2.3",
-    "0.0.0.0",
-    "10.0.0.1",
-    "172.16.0.1",
-    "192.168.1.1",
-    "169.254.169.254",
-    "100.64.0.1",
-    "100.100.100.200",
-    "192.0.0.192",
-    "192.0.2.1",
-    "198.18.0.1",
-    "198.51.100.1",
-    "203.0.113.1",
-    "224.0.0.1",
-    "239.255.255.250",
-    "240.0.0.1",
-    "255.255.255.255",
-    "168.63.129.16",
-    "::",
-    "::1",
-    "fe80::1",
-    "fec0::1",
-    "fc00::1",
-    "fd00:ec2::254",
-    "ff02::1",
-    "2001:db8::1",
-    "100::1",
-    "5f00::1",
-    "3fff::1",
-    "4000::1",
-    "::127.0.0.1",
-    "::ffff:127.0.0.1",
-    "::ffff:169.254.169.254",
-    "::ffff:0:10.0.0.1",
-    "64:ff9b::169.254.169.254",
-    "64:ff9b:1::10.0.0.1",
-    "2002:7f00:1::",
-    "2002:a9fe:a9fe::",
-    "2001:0:4136:e378:8000:63bf:3fff:fdd2",
-    "2606:4700::5efe:10.0.0.1",
-    "2606:4700::200:5efe:7f00:1",
-    "fd00::5efe:808:808",
-    "fe80::200:5efe:808:808",
-    "ff02::5efe:808:808",
-    "64:ff9b:1:a00:0:100:808:808",
-]
 PUBLIC = [
     "1.1.1.1",
     "8.8.8.8",
@@ -170,8 +123,22 @@ async def test_what_is_no_plain_address_is_refused(server: LoopbackIssuer, url: 
     assert await refusal(web(server), url) == "address_refused"
 
 
-async def test_a_name_that_nobody_knows_is_unavailable(server: LoopbackIssuer) -> None:
-    assert await refusal(web(server), "http://nobody.invalid/") == "web_unavailable"
+@pytest.mark.parametrize(
+    ("name", "error", "code"),
+    [
+        ("somebody.example.org", socket.EAI_AGAIN, "web_unavailable"),
+        ("nobody.example.org", socket.EAI_NONAME, "address_refused"),
+        ("payroll", socket.EAI_AGAIN, "address_refused"),
+        ("payroll.internal", socket.EAI_AGAIN, "address_refused"),
+    ],
+)
+async def test_a_name_that_cannot_be_resolved_does_not_tell_whether_it_is_an_internal_one(
+    name: str, error: int, code: str
+) -> None:
+    async def nobody(host: str, port: int) -> list[IPv4Address | IPv6Address]:
+        raise socket.gaierror(error, "no address")
+
+    assert await refusal(OutboundWeb(Rules(), resolve=nobody), f"http://{name}/") == code
 
 
 # Answers
@@ -239,6 +206,44 @@ async def test_any_client_can_be_given_the_transport(server: LoopbackIssuer) -> 
         with pytest.raises(Refusal) as refused:
             await client.get(server.url)
     assert refused.value.code == "address_refused"
+
+
+# Telling
+
+
+@pytest.mark.parametrize("status", [200, 204, 301, 307, 404, 410, 500])
+async def test_what_was_told_has_a_status_and_no_redirect_is_followed(status: int) -> None:
+    async with a_receiver(status=status, headers={"Location": "/elsewhere"}) as receiver:
+        assert await told(receiver) == status
+        assert [(one.path, one.body, one.headers["x-name"]) for one in receiver.told] == [("/hook", b"{}", "value")]
+
+
+async def test_a_flood_that_answers_a_telling_is_not_read() -> None:
+    async with a_receiver(status=200, floods=True) as receiver:
+        assert await told(receiver) == 200
+
+
+@pytest.mark.parametrize("manner", ["stalls", "drips"])
+async def test_who_does_not_answer_in_time_is_unavailable(manner: str) -> None:
+    async with a_receiver(**{manner: True}) as receiver:
+        with pytest.raises(Refusal) as refused:
+            await told(receiver, seconds=0.3)
+    assert refused.value.code == "web_unavailable"
+
+
+async def test_nothing_is_told_to_an_address_inside() -> None:
+    async with a_receiver() as receiver:
+        for host in ("127.0.0.1", "localhost", "0x7f.1", "2130706433", "127.1", "[::ffff:127.0.0.1]", "①②⑦.0.0.1"):
+            way = OutboundWeb(Rules(Allowed(), frozenset({receiver.port})))
+            with pytest.raises(Refusal) as refused:
+                await way.post(f"http://{host}:{receiver.port}/", body=b"{}", headers={})
+            assert refused.value.code == "address_refused"
+        assert receiver.told == []
+
+
+async def told(receiver: Receiver, *, seconds: float = 5.0) -> int:
+    way = OutboundWeb(Rules(Allowed.read("127.0.0.1"), frozenset({receiver.port}), total=seconds))
+    return await way.post(receiver.url, body=b"{}", headers={"x-name": "value"})
 
 
 # TLS: the address was judged, the certificate is checked for the name

@@ -10,7 +10,7 @@ from carrel.domain.rights import Permission
 World = Mapping[str, str]
 OF_A_WORLD: Final = (
     "tenant", "source", "bot", "document", "failed", "key", "chat", "member", "invitation", "group_grant", "gone",
-    "credential", "session", "message", "unrated", "file", "batch",
+    "credential", "session", "message", "unrated", "file", "batch", "webhook", "delivery", "fetched",
 )  # fmt: skip
 ABSENT: Final[World] = {name: str(uuid.uuid4()) for name in OF_A_WORLD}
 
@@ -54,6 +54,14 @@ def _an_openai_question() -> dict[str, Any]:
 
 def _a_credential() -> dict[str, str]:
     return {"name": _fresh(), "provider": "openai", "secret": "sk-0123456789abcdef"}
+
+
+def _a_webhook() -> dict[str, Any]:
+    return {"url": "http://127.0.0.1:1/hook", "events": ["document.ready"]}
+
+
+def _a_site() -> dict[str, Any]:
+    return {"name": _fresh(), "kind": "url", "place": {"urls": ["https://pages.example/"]}, "schedule": 86_400}
 
 
 FILE = {"files": [("files", ("new.txt", b"A new file.", "text/plain"))]}
@@ -132,6 +140,24 @@ CALLS = [
     Call("get_credential", "GET", "/v1/credentials/{credential}", P.MANAGE, 200),
     Call("change_credential", "PATCH", "/v1/credentials/{credential}", P.MANAGE, 200, lambda _: {"secret": "another"}),
     Call("delete_credential", "DELETE", "/v1/credentials/{credential}", P.MANAGE, 204),
+    Call("create_webhook", "POST", "/v1/webhooks", P.MANAGE, 201, lambda _: _a_webhook()),
+    Call(
+        "create_webhook",
+        "POST",
+        "/v1/webhooks",
+        P.MANAGE,
+        201,
+        lambda w: {**_a_webhook(), "source_ids": [w["source"]]},
+        names_ids=True,
+    ),
+    Call("list_webhooks", "GET", "/v1/webhooks", P.MANAGE, 200),
+    Call("get_webhook", "GET", "/v1/webhooks/{webhook}", P.MANAGE, 200),
+    Call("change_webhook", "PATCH", "/v1/webhooks/{webhook}", P.MANAGE, 200, lambda _: {"description": "Ours."}),
+    Call("delete_webhook", "DELETE", "/v1/webhooks/{webhook}", P.MANAGE, 204),
+    Call("rotate_webhook", "POST", "/v1/webhooks/{webhook}/rotate", P.MANAGE, 200),
+    Call("test_webhook", "POST", "/v1/webhooks/{webhook}/test", P.MANAGE, 200),
+    Call("list_deliveries", "GET", "/v1/webhooks/{webhook}/deliveries?status=failed", P.MANAGE, 200),
+    Call("retry_delivery", "POST", "/v1/webhooks/{webhook}/deliveries/{delivery}/retry", P.MANAGE, 200),
     Call("list_audit_events", "GET", "/v1/audit", P.AUDIT, 200),
     Call("list_audit_events", "GET", "/v1/audit?from=2026-01-01T00:00:00Z&action=key.created", P.AUDIT, 200),
     Call("create_source", "POST", "/v1/sources", P.CURATE, 201, lambda _: {"name": _fresh()}),
@@ -140,6 +166,30 @@ CALLS = [
     Call("get_source", "GET", "/v1/sources/{source}", P.METADATA, 200),
     Call("change_source", "PATCH", "/v1/sources/{source}", P.CURATE, 200, lambda _: {"name": _fresh()}),
     Call("delete_source", "DELETE", "/v1/sources/{source}", P.CURATE, 204),
+    Call("refresh_source", "POST", "/v1/sources/{fetched}/refresh", P.INGEST, 202, lambda _: {"accept_empty": True}),
+    Call("pause_source", "POST", "/v1/sources/{fetched}/pause", P.CURATE, 200),
+    Call("resume_source", "POST", "/v1/sources/{fetched}/resume", P.CURATE, 200),
+    Call("list_runs", "GET", "/v1/sources/{fetched}/runs", P.METADATA, 200),
+    Call("list_items", "GET", "/v1/sources/{fetched}/items?status=failed", P.METADATA, 200),
+    Call("create_source", "POST", "/v1/sources", P.CURATE, 201, lambda _: _a_site()),
+    Call(
+        "create_source",
+        "POST",
+        "/v1/sources",
+        P.CURATE,
+        201,
+        lambda w: {"name": _fresh(), "kind": "s3", "place": {"bucket": "abc", "credential_id": w["credential"]}},
+        names_ids=True,
+    ),
+    Call("change_source", "PATCH", "/v1/sources/{fetched}", P.CURATE, 200, lambda _: {"schedule": 3600}),
+    Call(
+        "put_text",
+        "POST",
+        "/v1/sources/{source}/texts",
+        P.INGEST,
+        202,
+        lambda _: {"key": "t.md", "text": "Some words."},
+    ),
     Call(
         "create_bot",
         "POST",
@@ -177,6 +227,7 @@ CALLS = [
     Call("list_documents", "GET", "/v1/documents?source_id={source}", P.METADATA, 200, names_ids=True),
     Call("list_documents", "GET", "/v1/documents?bot_id={bot}&status=ready", P.METADATA, 200, names_ids=True),
     Call("get_document", "GET", "/v1/documents/{document}", P.METADATA, 200),
+    Call("list_versions", "GET", "/v1/documents/{document}/versions", P.METADATA, 200),
     Call("get_content", "GET", "/v1/documents/{document}/content", P.SEARCH, 200),
     Call(
         "describe_document",
@@ -187,10 +238,37 @@ CALLS = [
         lambda _: {"attributes": {"team": "red"}},
     ),
     Call("delete_document", "DELETE", "/v1/documents/{document}", P.INGEST, 204),
+    Call(
+        "delete_documents",
+        "POST",
+        "/v1/documents/delete",
+        P.INGEST,
+        200,
+        lambda w: {"document_ids": [w["document"]]},
+        names_ids=True,
+    ),
+    Call(
+        "redrive",
+        "POST",
+        "/v1/ingestion/redrive",
+        P.INGEST,
+        200,
+        lambda w: {"document_ids": [w["failed"]]},
+        names_ids=True,
+    ),
     Call("retry_document", "POST", "/v1/documents/{failed}/retry", P.INGEST, 200),
     Call("redrive", "POST", "/v1/ingestion/redrive", P.INGEST, 200),
     Call(
         "redrive", "POST", "/v1/ingestion/redrive", P.INGEST, 200, lambda w: {"source_id": w["source"]}, names_ids=True
+    ),
+    Call("watch_ingestion", "GET", "/v1/ingestion/events?until=settled", P.METADATA, 200),
+    Call(
+        "watch_ingestion",
+        "GET",
+        "/v1/ingestion/events?until=settled&source_id={source}",
+        P.METADATA,
+        200,
+        names_ids=True,
     ),
     Call("search", "POST", "/v1/search", P.SEARCH, 200, lambda _: {"query": "boats"}),
     Call("search", "POST", "/v1/search", P.SEARCH, 200, lambda w: {"query": "x", "bot_id": w["bot"]}, names_ids=True),

@@ -70,7 +70,8 @@ async def test_any_body_gets_a_documented_answer(anybody: Caller, door: FastAPI,
 @given(query=QUERIES)
 async def test_any_query_gets_a_documented_answer(anybody: Caller, door: FastAPI, query: dict[str, str]) -> None:
     for path, statuses in documented(door, "get").items():
-        answer = await anybody("GET", filled(path), params=query)
+        ending = {"until": "settled"} if path == "/v1/ingestion/events" else {}  # which goes on for ever without
+        answer = await anybody("GET", filled(path), params={**query, **ending})
         assert answer.status_code in statuses, (path, answer.text)
 
 

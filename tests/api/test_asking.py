@@ -22,8 +22,8 @@ from support.stand import Stand
 
 QUESTION = "On which port does the payment service listen?"
 HIT = {
-    "chunk_id", "document_id", "source_id", "tenant_id", "title", "key", "heading_path", "page", "text", "score",
-    "confidence",
+    "chunk_id", "document_id", "source_id", "tenant_id", "title", "key", "heading_path", "page", "line", "text",
+    "score", "confidence",
 }  # fmt: skip
 
 
@@ -92,7 +92,8 @@ async def test_an_answer_cites_its_evidence(reader: Caller) -> None:
     assert "7443" in answer["answer"]
     (citation, *_) = answer["citations"]
     assert citation.keys() == {
-        "n", "chunk_id", "document_id", "source_id", "title", "key", "heading_path", "page", "excerpt",
+        "n", "chunk_id", "document_id", "version_id", "source_id", "title", "key", "heading_path", "page", "line",
+        "excerpt",
     }  # fmt: skip
     assert f"[{citation['n']}]" in answer["answer"]
     assert citation["chunk_id"] in {hit["chunk_id"] for hit in answer["evidence"]}

@@ -60,6 +60,59 @@ BODIES: list[Bad] = [
     ("POST", "/v1/sources", {"name": "x", "chunk": {"size": 31}}, "chunk.size", "out_of_range"),
     ("POST", "/v1/sources", {"name": "x", "chunk": {"size": 64, "overlap": 33}}, "chunk.overlap", "out_of_range"),
     ("POST", "/v1/sources", {"name": "x", "chunk": {"length": 5}}, "chunk.length", "unknown_field"),
+    *[
+        ("POST", "/v1/sources", {"name": "x", "kind": kind, "place": place, **more}, field, code)
+        for kind, place, more, field, code in (
+            ("folder", None, {}, "place.path", "missing"),
+            ("folder", {}, {}, "place.path", "missing"),
+            ("folder", {"path": ""}, {}, "place.path", "missing"),
+            ("folder", {"path": "relative"}, {}, "place.path", "invalid_place"),
+            ("folder", {"path": "/srv/../etc"}, {}, "place.path", "invalid_place"),
+            ("folder", {"path": "/srv/a\u202eb"}, {}, "place.path", "invalid_place"),
+            ("folder", {"path": "/etc"}, {}, "place.path", "folder_not_allowed"),
+            ("folder", {"path": "/nowhere/at/all"}, {}, "place.path", "folder_not_allowed"),
+            ("folder", {"path": 5}, {}, "place.path", "invalid_type"),
+            ("folder", {"path": "/srv", "urls": ["https://a.example"]}, {}, "place.urls", "unknown_field"),
+            ("folder", {"secret": "x"}, {}, "place.secret", "unknown_field"),
+            ("folder", {"path": "/" + "x" * 1000}, {}, "place.path", "too_long"),
+            ("url", {"urls": []}, {}, "place.urls", "missing"),
+            ("url", {"urls": "https://a.example"}, {}, "place.urls", "invalid_type"),
+            ("url", {"urls": ["ftp://a.example"]}, {}, "place.urls.0", "invalid_url"),
+            ("url", {"urls": ["https://a.example", "//b.example"]}, {}, "place.urls.1", "invalid_url"),
+            ("url", {"urls": ["https://user:word@a.example/"]}, {}, "place.urls.0", "invalid_url"),
+            ("url", {"urls": ["https://a.example/#part"]}, {}, "place.urls.0", "invalid_url"),
+            ("url", {"urls": ["https://a.example:99999/"]}, {}, "place.urls.0", "invalid_url"),
+            ("url", {"urls": ["https://a.example/\n"]}, {}, "place.urls.0", "invalid_url"),
+            ("url", {"urls": ["https://a.example"] * 101}, {}, "place.urls", "too_long"),
+            ("url", {"urls": ["https://a.example"], "depth": 6}, {}, "place.depth", "out_of_range"),
+            ("url", {"urls": ["https://a.example"], "depth": "1"}, {}, "place.depth", "invalid_type"),
+            ("url", {"urls": ["https://a.example"], "pages": 0}, {}, "place.pages", "out_of_range"),
+            ("sitemap", {"urls": ["https://a.example/s.xml"], "depth": 1}, {}, "place.depth", "unknown_field"),
+            ("s3", {}, {}, "place.bucket", "missing"),
+            ("s3", {"bucket": "UPPER"}, {}, "place.bucket", "invalid_place"),
+            ("s3", {"bucket": "abc", "region": "EU west"}, {}, "place.region", "invalid_place"),
+            ("s3", {"bucket": "abc", "prefix": "a\x00"}, {}, "place.prefix", "invalid_place"),
+            ("s3", {"bucket": "abc", "credential_id": "x"}, {}, "place.credential_id", "invalid_id"),
+            ("s3", {"bucket": "abc", "endpoint": "http://10.0.0.1"}, {}, "place.endpoint", "endpoint_not_allowed"),
+            ("s3", {"bucket": "abc", "endpoint": "https://s3.example/path"}, {}, "place.endpoint", "invalid_url"),
+            ("s3", {"bucket": "abc", "queue": "http://10.0.0.1/1/q"}, {}, "place.queue", "endpoint_not_allowed"),
+            ("s3", {"bucket": "abc", "queue": "https://sqs.example"}, {}, "place.queue", "invalid_queue"),
+            ("upload", {"path": "/srv"}, {}, "place", "invalid_place"),
+            ("text", None, {"schedule": 60}, "schedule", "invalid_schedule"),
+            ("url", {"urls": ["https://a.example"]}, {"schedule": 59}, "schedule", "out_of_range"),
+            ("url", {"urls": ["https://a.example"]}, {"schedule": 10**12}, "schedule", "out_of_range"),
+            ("url", {"urls": ["https://a.example"]}, {"schedule": "60"}, "schedule", "invalid_type"),
+            ("url", {"urls": ["https://a.example"]}, {"schedule": True}, "schedule", "invalid_type"),
+            ("url", {"urls": ["https://a.example"]}, {"schedule": 60.5}, "schedule", "invalid_type"),
+        )
+    ],
+    ("POST", f"/v1/sources/{FOREIGN}/refresh", {"accept_empty": "yes"}, "accept_empty", "invalid_type"),
+    ("POST", f"/v1/sources/{FOREIGN}/refresh", {"force": True}, "force", "unknown_field"),
+    ("POST", f"/v1/sources/{FOREIGN}/texts", {"text": "x"}, "key", "missing"),
+    ("POST", f"/v1/sources/{FOREIGN}/texts", {"key": "a.md"}, "text", "missing"),
+    ("POST", f"/v1/sources/{FOREIGN}/texts", {"key": "a.md", "text": ""}, "text", "too_short"),
+    ("POST", f"/v1/sources/{FOREIGN}/texts", {"key": "a.md", "text": "a\x00b"}, "text", "invalid_text"),
+    ("POST", f"/v1/sources/{FOREIGN}/texts", {"key": "a.md", "text": "x", "title": "a\nb"}, "title", "invalid_name"),
     ("POST", "/v1/bots", {"name": "x"}, "source_ids", "missing"),
     ("POST", "/v1/bots", {"name": "x", "source_ids": [], "model": "gpt"}, "model", "unknown_model"),
     ("POST", "/v1/bots", {"name": "x", "source_ids": [], "retrieval": {"k": 5}}, "retrieval.k", "unknown_setting"),
@@ -95,6 +148,8 @@ QUERIES = [
     ("/v1/sources?limit=5.0", "limit", "invalid_type"),
     ("/v1/sources?limit=", "limit", "invalid_type"),
     ("/v1/sources?bot_id=nope", "bot_id", "invalid_id"),
+    (f"/v1/sources/{FOREIGN}/items?status=lost", "status", "invalid_choice"),
+    (f"/v1/sources/{FOREIGN}/runs?limit=0", "limit", "out_of_range"),
     ("/v1/sources?cursor=nope", "cursor", "invalid_cursor"),
     # 0001-01-01T00:00:00+14:00 lies before the first moment of UTC
     (
@@ -265,6 +320,22 @@ async def test_a_revoked_key_is_dead_from_the_next_request_on(owner: Caller) -> 
     answer = await holder("GET", "/v1/sources")
     assert (answer.status_code, answer.json()["code"]) == (401, "revoked_key")
     assert (await owner("GET", f"/v1/keys/{made['id']}")).json()["revoked_at"] is not None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "takes"), [("PATCH", "/v1/chats/export", "GET, HEAD"), ("GET", "/v1/invitations/accept", "POST")]
+)
+async def test_a_path_beside_ids_takes_its_own_methods_only(owner: Caller, method: str, path: str, takes: str) -> None:
+    body = {"json": {"title": "x"}} if method == "PATCH" else {}
+    answer = await owner(method, path, **body)
+    assert (answer.status_code, answer.json()["code"], answer.headers["Allow"]) == (405, "method_not_allowed", takes)
+
+
+@pytest.mark.parametrize("path", ["/v1/usage", "/v1/feedback"])
+async def test_a_day_is_no_number_of_seconds(owner: Caller, path: str) -> None:
+    for day in ("0", "1700000000", "2030-1-1", "20300101"):
+        answer = await owner("GET", f"{path}?from={day}")
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "invalid_day")
 
 
 async def test_a_method_that_a_path_does_not_take_is_405(owner: Caller) -> None:

@@ -83,7 +83,9 @@ async def test_messages_are_read_again_as_they_were_answered(reader: Caller) -> 
         for name in ("chat_id", "status", "answer", "guidance", "problem", "grounding", "unsupported", "usage"):
             assert kept[name] == answer[name], name
     assert (one["question"], one["feedback"]) == (QUESTION, None)
+    seen = [citation.pop("seen") for citation in one["citations"]]
     assert one["citations"] == first["citations"] != []
+    assert seen == [{"version": 1, "of": 1, "replaced_at": None}] * len(seen)
     assert other["guidance"]
 
 

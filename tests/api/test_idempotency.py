@@ -220,6 +220,7 @@ TABLES = (
     "chats",
     "messages",
     "feedback",
+    "webhooks",
 )
 CREATING = [call for call in CALLS if call.method == "POST" and call.owner_gets == 201]
 

@@ -18,7 +18,7 @@ from carrel.ask.turns import RunningTurns
 from carrel.domain.errors import Unauthenticated, Unavailable
 
 
-async def played(stream: EventStream, *, leave: asyncio.Event | None = None) -> bytes:
+async def played(stream: EventStream[Event], *, leave: asyncio.Event | None = None) -> bytes:
     """All that is sent until the end, or until the client leaves."""
     sent: list[Message] = []
     never = asyncio.Event()

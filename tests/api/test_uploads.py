@@ -3,11 +3,14 @@
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from api.callers import Caller, CallerMaker
 from carrel.api import arrivals
+from support.raw import connected
+from support.stand import Stand
 
 MB = 1024 * 1024
 LINE = "--frontier"
@@ -83,9 +86,10 @@ async def test_a_source_that_rejects_duplicates_says_of_what(owner: Caller) -> N
         ("left\u202etxt.exe", b"x", "invalid_key"),
         ("é" * 600 + ".txt", b"x", "invalid_key"),
         ("picture.png", b"\x89PNG\r\n", "unsupported_type"),
-        ("letter.docx", b"PK\x03\x04", "unsupported_type"),
+        ("letter.doc", b"\xd0\xcf\x11\xe0", "unsupported_type"),
+        ("letter.docx", b"I am a text.", "type_mismatch"),
         ("lie.pdf", b"I am a text.", "type_mismatch"),
-        ("lie.txt", b"%PDF-1.7\n", "type_mismatch"),
+        ("lie.txt", b"PK\x03\x04", "type_mismatch"),
         ("nul.txt", b"a\x00b", "type_mismatch"),
     ],
 )
@@ -265,7 +269,7 @@ async def test_put_of_a_document_that_fails_is_200_with_its_error(owner: Caller,
     assert answer.status_code == 200
     document = answer.json()["document"]
     assert (document["status"], document["error"]["code"]) == ("failed", "damaged_document")
-    assert document["error"].keys() == {"code", "detail", "stage", "retryable"}
+    assert document["error"].keys() == {"code", "detail", "stage", "retryable", "way_out"}
 
 
 @pytest.mark.parametrize(
@@ -322,6 +326,26 @@ async def test_a_deleted_document_is_gone_everywhere(owner: Caller, source: str)
         assert (await owner("GET", f"/v1/documents/{document['id']}{path}")).status_code == 404
 
 
+async def test_many_documents_are_deleted_at_once_or_none_of_them(
+    owner: Caller, source: str, a_caller: CallerMaker
+) -> None:
+    ids = [(await owner.put(source, f"{n}.md", f"# Boat {n}\n\nBoat {n} floats."))["id"] for n in range(3)]
+    rival = await a_caller()
+    foreign = (await rival.put(await rival.source(), "a.md", "# Foreign"))["id"]
+    for wanted, status in (([*ids, foreign], 404), ([*ids, str(uuid.uuid4())], 404), ([*ids, "x"], 422), (None, 422)):
+        refused = await owner("POST", "/v1/documents/delete", json={"document_ids": wanted})
+        assert refused.status_code == status
+    assert len(await documents_of(owner, source)) == 3
+
+    done = await owner("POST", "/v1/documents/delete", json={"document_ids": [ids[0], ids[2], ids[0]]})
+
+    assert (done.status_code, done.json()) == (200, {"deleted": 2})
+    assert await documents_of(owner, source) == ["1.md"]
+    assert {
+        hit["key"] for hit in (await owner("POST", "/v1/search", json={"query": "boat floats"})).json()["hits"]
+    } == {"1.md"}
+
+
 async def test_only_a_failed_document_can_be_tried_again(owner: Caller, source: str) -> None:
     document = await owner.put(source, "boats.md", "Boats float on water.")
     answer = await owner("POST", f"/v1/documents/{document['id']}/retry")
@@ -334,6 +358,53 @@ async def test_redrive_counts_what_it_took(owner: Caller, source: str) -> None:
     assert nothing.json() == {"redriven": 0}
     both = await owner("POST", "/v1/ingestion/redrive", json={"source_id": source, "code": "damaged_document"})
     assert both.json() == {"redriven": 1}
+
+
+async def test_dead_letters_are_listed_by_code_and_tried_again_by_id(owner: Caller, source: str) -> None:
+    torn = await owner.put(source, "torn.pdf", "%PDF-1.7 broken")
+    await owner.put(source, "blank.md", "   \n\n   ")
+    listed = (await owner("GET", f"/v1/documents?source_id={source}&status=failed&code=damaged_document")).json()
+    assert [(one["key"], one["attempts"], one["error"]["stage"]) for one in listed["items"]] == [
+        ("torn.pdf", 1, "parse")
+    ]
+    assert "save it anew" in listed["items"][0]["error"]["way_out"]
+
+    one = await owner("POST", "/v1/ingestion/redrive", json={"document_ids": [torn["id"]]})
+    assert (one.status_code, one.json()) == (200, {"redriven": 1})
+    for ids, status in (([str(uuid.uuid4())], 404), ([torn["id"], str(uuid.uuid4())], 404), (["x"], 422)):
+        answer = await owner("POST", "/v1/ingestion/redrive", json={"document_ids": ids})
+        assert answer.status_code == status
+    too_many = await owner("POST", "/v1/ingestion/redrive", json={"document_ids": [torn["id"]] * 1001})
+    assert too_many.status_code == 422
+
+
+async def test_a_document_in_quarantine_is_tried_again_only_by_force(owner: Caller, source: str, carrel: Stand) -> None:
+    document = await owner.put(source, "bad.pdf", "%PDF-1.7 broken")
+    async with connected(carrel.endpoint.superuser_url) as connection:
+        await connection.execute(
+            "update document_versions set failure_code = 'quarantined', crashes = 2 where id = $1", document["version"]
+        )
+    path = f"/v1/documents/{document['id']}/retry"
+    for body in (None, {}, {"force": False}):
+        refused = await owner("POST", path, **({} if body is None else {"json": body}))
+        assert (refused.status_code, refused.json()["code"]) == (409, "quarantined")
+    assert (await owner("POST", "/v1/ingestion/redrive")).json() == {"redriven": 0}
+    assert (await owner("POST", path, json={"force": "yes"})).status_code == 422
+    forced = await owner("POST", path, json={"force": True})
+    assert (forced.status_code, forced.json()["status"]) == (200, "pending")
+
+
+async def test_the_versions_of_a_document_are_told_newest_first_a_page_at_a_time(owner: Caller, source: str) -> None:
+    made = [await owner.put(source, "boats.md", f"# Boats\n\nThere are {number} boats.") for number in range(3)]
+    document = made[-1]
+    path = f"/v1/documents/{document['id']}/versions?limit=2"
+    first = (await owner("GET", path)).json()
+    second = (await owner("GET", f"{path}&cursor={first['next_cursor']}")).json()
+    assert [one["number"] for one in first["items"] + second["items"]] == [3, 2, 1]
+    assert second["next_cursor"] is None
+    assert (first["items"][0]["id"], first["items"][0]["live_until"]) == (document["live_version"], None)
+    hit = (await owner("POST", "/v1/search", json={"query": "boats"})).json()["hits"][0]
+    assert hit["version_id"] == document["live_version"]
 
 
 async def test_attributes_are_replaced_and_can_be_searched_by(owner: Caller, source: str) -> None:
@@ -350,3 +421,25 @@ async def test_attributes_are_replaced_and_can_be_searched_by(owner: Caller, sou
 async def test_a_put_under_a_name_that_is_no_key_says_so(owner: Caller, source: str, name: str) -> None:
     answer = await owner("PUT", f"/v1/sources/{source}/documents/{name.replace('..', '%2E%2E')}", content=b"x")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_key")
+
+
+async def test_a_document_says_whether_its_bytes_are_whole(owner: Caller, source: str, carrel: Stand) -> None:
+    """The answer's `content`, before and after somebody found that they are gone."""
+    path = f"/v1/sources/{source}/documents/kept.txt?wait=true"
+    made = (await owner("PUT", path, content=b"It is kept.")).json()["document"]
+    assert made["content"] == {"error": None, "checked_at": None}
+    async with connected(carrel.endpoint.superuser_url) as connection:
+        blob = await connection.fetchval("select blob_key from document_versions where id = $1", UUID(made["version"]))
+    await carrel.parts.base.blobs.delete(blob)
+
+    again = (await owner("PUT", path, content=b"It is kept.")).json()
+
+    assert (again["outcome"], again["document"]["content"]["error"]) == ("replaced", None)
+    async with connected(carrel.endpoint.superuser_url) as connection:
+        await connection.execute(
+            "update document_versions set content_code = 'content_damaged', checked_at = now() where id = $1",
+            UUID(again["document"]["version"]),
+        )
+    seen = (await owner("GET", f"/v1/documents/{made['id']}")).json()
+    assert (seen["status"], seen["content"]["error"]["code"]) == ("ready", "content_damaged")
+    assert seen["content"]["checked_at"] is not None

@@ -29,6 +29,8 @@ async def a_world(carrel: Stand, owner: Caller) -> World:
     assert failed["status"] == "failed"
     bot = await owner.made("/v1/bots", {"name": "Helper", "source_ids": [source]})
     credential = await owner.made("/v1/credentials", {"name": "main", "provider": "openai", "secret": "sk-0123456789"})
+    site = {"urls": ["https://pages.example/"]}
+    fetched = await owner.source("Fetched", kind="url", place=site)
     key = await owner.made("/v1/keys", {"name": "k", "scopes": ["search"]})
     chat = await owner("POST", "/v1/chat", json={"message": "Do boats float?"})
     more = {"message": "On what?", "chat_id": chat.json()["chat_id"]}
@@ -43,6 +45,8 @@ async def a_world(carrel: Stand, owner: Caller) -> World:
     )
     gone = await carrel.app.tenants.create(console(None), "Gone", slug=f"gone-{member.id.hex}")
     await carrel.app.life.delete(console(None), gone.id)
+    hook = await owner.made("/v1/webhooks", {"url": "http://127.0.0.1:1/hook", "events": ["document.ready"]})
+    delivery = await owner("POST", f"/v1/webhooks/{hook['id']}/test")  # nobody listens there
     world = {
         "tenant": str(owner.tenant.id),
         "source": source,
@@ -60,7 +64,10 @@ async def a_world(carrel: Stand, owner: Caller) -> World:
         "invitation": invited["id"],
         "group_grant": str(granted.id),
         "credential": credential["id"],
+        "fetched": fetched,
         "gone": str(gone.id),
+        "webhook": hook["id"],
+        "delivery": delivery.json()["id"],
     }
     assert world.keys() == set(OF_A_WORLD)
     return world

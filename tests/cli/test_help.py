@@ -20,9 +20,12 @@ EXPECTED = {
     "members list", "members invite", "members change", "members remove",
     "groups grant", "groups list", "groups revoke",
     "credentials add", "credentials list", "credentials remove",
+    "webhooks add", "webhooks list", "webhooks test", "webhooks deliveries", "webhooks remove",
     "audit list", "audit verify", "secrets rotate", "secrets retire",
-    "sources create", "sources list", "bots create", "bots list", "models install", "models list",
+    "sources create", "sources list", "sources add", "sources refresh", "sources pause", "sources resume",
+    "sources runs", "bots create", "bots list", "models install", "models list",
     "chats list", "chats show", "chats rename", "chats delete", "chats export",
+    "documents failed", "documents redrive", "documents versions",
 }  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def test_without_waiting_the_documents_are_left_to_a_worker(shell: Shell, tenant
 def test_what_cannot_be_read_is_named_and_the_exit_code_says_so(shell: Shell, tenant: str, folder: Path) -> None:
     (folder / "broken.pdf").write_bytes(b"%PDF-1.7\nnothing of the kind")
     (folder / "empty.md").write_bytes(b"")
-    (folder / "picture.png").write_bytes(b"\x89PNG")
+    (folder / "film.mp4").write_bytes(b"\0\0\0 ftyp")
     (folder / ".hidden.md").write_text("# Hidden")
 
     said = ingested(shell, tenant, folder)
@@ -112,11 +112,11 @@ def test_what_cannot_be_read_is_named_and_the_exit_code_says_so(shell: Shell, te
     assert said.code == 1
     assert problems == {"broken.pdf": "damaged_document", "empty.md": "empty_document"}
     assert outcomes(said)["storage.txt"] == "created"
-    assert said.value["skipped"] == ["picture.png"]
+    assert said.value["skipped"] == ["film.mp4"]
     readable = shell("ingest", folder, "--tenant", tenant, "--source", "handbook")
     assert readable.code == 1
     assert "damaged_document" in readable.out
-    assert "Skipped 1 of other kinds: picture.png." in readable.err
+    assert "Skipped 1 of other kinds: film.mp4." in readable.err
     assert f"1 failed in {tenant};" in " ".join(shell("doctor").out.split())
 
 
@@ -161,3 +161,24 @@ def test_a_link_leads_to_no_file_outside_the_folder(folder: Path, tmp_path: Path
     keys = [file.key for file in gather([folder], {".md", ".txt"}).files]
 
     assert keys == ["inside.md", "runbooks/payments.md", "storage.txt"]
+
+
+@pytest.mark.usefixtures("attended")
+def test_what_failed_is_shown_with_its_way_out_and_tried_again(shell: Shell, tenant: str, folder: Path) -> None:
+    (folder / "torn.pdf").write_bytes(b"%PDF-1.7 broken")
+    ingested(shell, tenant, folder)
+    of_tenant = ("--tenant", tenant, "--json")
+
+    (dead,) = shell("documents", "failed", "--source", "handbook", *of_tenant).value["items"]
+    none = shell("documents", "failed", "--code", "no_text", *of_tenant).value["items"]
+    again = shell("documents", "redrive", dead["id"], *of_tenant)
+    absent = shell("documents", "redrive", str(uuid.uuid4()), *of_tenant)
+    versions = shell("documents", "versions", dead["id"], *of_tenant)
+    strange = shell("documents", "versions", "nothing", *of_tenant)
+
+    assert (dead["key"], dead["error"]["code"], dead["attempts"], none) == ("torn.pdf", "damaged_document", 1, [])
+    assert dead["error"]["way_out"].endswith("bring it again.")
+    assert (again.code, again.value) == (0, {"redriven": 1})
+    assert (absent.code, absent.value["error"]["code"]) == (1, "not_found")
+    assert [(one["number"], one["live_from"]) for one in versions.value["items"]] == [(1, None)]
+    assert (strange.code, strange.value["error"]["code"]) == (1, "not_found")

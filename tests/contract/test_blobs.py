@@ -1,37 +1,58 @@
-"""What every blob store promises (ports/blobs.py), tried on the local one."""
+"""What every blob store promises (ports/blobs.py), tried on a folder and on a bucket."""
 
 import asyncio
 import hashlib
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from carrel.adapters.blobs.local import LocalBlobs
-from carrel.domain.errors import NotFound, TooLarge
+from carrel.domain.errors import NotFound, TooLarge, Unavailable
 from carrel.domain.ids import TenantId
 from carrel.ports.blobs import Blobs
+from support.s3_server import S3Server, names_in, s3_blobs
 from support.tenants import pieces
 
 TENANT, OTHER = TenantId(uuid.uuid4()), TenantId(uuid.uuid4())
 BYTES = os.urandom(300_000)
+PIECE, LARGE = 1 << 16, 11 << 20
+
+
+async def in_pieces(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), PIECE):
+        yield content[start : start + PIECE]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A store and all that lies in it, finished or not, seen from behind."""
+
+    blobs: Blobs
+    names: Callable[[], list[str]]
+
+
+@pytest.fixture(params=["local", "s3"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
+    if request.param == "local":
+        root = tmp_path / "blobs"
+        return Kept(LocalBlobs(root), lambda: [path.name for path in root.rglob("*") if path.is_file()])
+    server: S3Server = request.getfixturevalue("s3")
+    bucket = server.bucket()
+    return Kept(s3_blobs(server, bucket, prefix="carrel/bytes"), lambda: names_in(server, bucket))
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "blobs"
+def blobs(kept: Kept) -> Blobs:
+    return kept.blobs
 
 
-@pytest.fixture(params=["local"])
-def blobs(request: pytest.FixtureRequest, root: Path) -> Blobs:
-    return LocalBlobs(root)
-
-
-def kept(root: Path) -> list[Path]:
-    return [path for path in root.rglob("*") if path.is_file()]
+async def old(blobs: Blobs, tenant: TenantId, *, seconds: float) -> list[str]:
+    return [key async for page in blobs.older(tenant, seconds=seconds) for key in page]
 
 
 async def read(blobs: Blobs, key: str) -> bytes:
@@ -56,7 +77,7 @@ async def test_each_tenant_has_a_prefix_and_each_put_a_key_of_its_own(blobs: Blo
     assert [await read(blobs, blob.key) for blob in put[1:]] == [b"same", b"same"]
 
 
-async def test_too_many_bytes_are_refused_as_soon_as_they_come_and_nothing_is_kept(blobs: Blobs, root: Path) -> None:
+async def test_too_many_bytes_are_refused_as_soon_as_they_come_and_nothing_is_kept(kept: Kept) -> None:
     taken = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -66,33 +87,58 @@ async def test_too_many_bytes_are_refused_as_soon_as_they_come_and_nothing_is_ke
             yield b"x" * 1000
 
     with pytest.raises(TooLarge):
-        await blobs.put(TENANT, endless(), limit=10_000)
+        await kept.blobs.put(TENANT, endless(), limit=10_000)
     assert taken == 11
-    assert kept(root) == []
-    assert (await blobs.put(TENANT, pieces(b"x" * 10_000), limit=10_000)).size == 10_000
+    assert kept.names() == []
+    assert (await kept.blobs.put(TENANT, pieces(b"x" * 10_000), limit=10_000)).size == 10_000
 
 
-async def test_a_sender_that_breaks_off_leaves_nothing(blobs: Blobs, root: Path) -> None:
+@pytest.mark.parametrize("sent", [10, LARGE])
+async def test_a_sender_that_breaks_off_leaves_nothing(kept: Kept, sent: int) -> None:
     async def broken() -> AsyncIterator[bytes]:
-        yield b"half"
+        for _ in range(0, sent, PIECE):
+            yield b"x" * PIECE
         raise RuntimeError("gone")
 
     with pytest.raises(RuntimeError):
-        await blobs.put(TENANT, broken(), limit=100)
-    assert kept(root) == []
+        await kept.blobs.put(TENANT, broken(), limit=2 * LARGE)
+    assert kept.names() == []
 
 
-async def test_a_put_that_is_cancelled_leaves_nothing(blobs: Blobs, root: Path) -> None:
+@pytest.mark.parametrize("sent", [10, LARGE])
+async def test_a_put_that_is_cancelled_leaves_nothing(kept: Kept, sent: int) -> None:
+    hangs = asyncio.Event()
+
     async def hanging() -> AsyncIterator[bytes]:
-        yield b"half"
+        for _ in range(0, sent, PIECE):
+            yield b"x" * PIECE
+        hangs.set()
         await asyncio.sleep(60)
 
-    task = asyncio.create_task(blobs.put(TENANT, hanging(), limit=100))
-    await asyncio.sleep(0.05)
+    task = asyncio.create_task(kept.blobs.put(TENANT, hanging(), limit=2 * LARGE))
+    await hangs.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert kept(root) == []
+    assert kept.names() == []
+
+
+async def test_a_large_file_comes_back_as_it_was(blobs: Blobs) -> None:
+    content = os.urandom(LARGE + 17)
+    blob = await blobs.put(TENANT, in_pieces(content), limit=len(content))
+    assert (blob.size, blob.sha256) == (len(content), hashlib.sha256(content).digest())
+    assert await read(blobs, blob.key) == content
+    with pytest.raises(TooLarge):
+        await blobs.put(TENANT, in_pieces(content), limit=len(content) - 1)
+
+
+async def test_a_copy_for_reading_goes_with_its_reader(blobs: Blobs) -> None:
+    blob = await blobs.put(TENANT, pieces(BYTES), limit=len(BYTES))
+    with pytest.raises(RuntimeError, match="the reader"):
+        async with blobs.as_file(blob.key) as path:
+            raise RuntimeError("the reader")
+    assert isinstance(blobs, LocalBlobs) or not path.exists()
+    assert await read(blobs, blob.key) == BYTES
 
 
 async def test_what_is_deleted_or_never_was_is_not_found(blobs: Blobs) -> None:
@@ -108,29 +154,58 @@ async def test_what_is_deleted_or_never_was_is_not_found(blobs: Blobs) -> None:
                 pass
 
 
+async def test_what_is_missing_is_told_apart(blobs: Blobs) -> None:
+    there = [(await blobs.put(TENANT, pieces(b"x"), limit=1)).key for _ in range(3)]
+    await blobs.delete(there[1])
+    absent = f"{TENANT}/{uuid.uuid4()}"
+    assert await blobs.missing([*there, absent]) == {there[1], absent}
+    assert await blobs.missing([]) == set()
+
+
+async def test_where_the_whole_store_is_gone_nothing_is_missing(tmp_path: Path, s3: S3Server) -> None:
+    for blobs in (LocalBlobs(tmp_path / "unmounted"), s3_blobs(s3, "there-is-none-of-this")):
+        with pytest.raises(Unavailable):
+            await blobs.missing([f"{TENANT}/{uuid.uuid4()}"])
+        with pytest.raises(Unavailable):
+            await read(blobs, f"{TENANT}/{uuid.uuid4()}")
+
+
 async def test_an_empty_file_is_kept_as_one(blobs: Blobs) -> None:
     blob = await blobs.put(TENANT, pieces(b""), limit=1)
     assert (blob.size, blob.head) == (0, b"")
     assert await read(blobs, blob.key) == b""
 
 
-async def test_what_is_old_is_listed_for_its_tenant_only_also_when_unfinished(blobs: Blobs, root: Path) -> None:
+async def test_what_is_old_is_listed_for_its_tenant_only(blobs: Blobs) -> None:
     mine = await blobs.put(TENANT, pieces(b"x"), limit=1)
     await blobs.put(OTHER, pieces(b"x"), limit=1)
-    unfinished = root / f"{TENANT}/{uuid.uuid4()}.part"
-    unfinished.write_bytes(b"half")
-    for path in kept(root):
-        os.utime(path, (time.time() - 1000,) * 2)
+    assert await old(blobs, TENANT, seconds=-2) == [mine.key]
+    assert await old(blobs, TENANT, seconds=500) == []
+    assert await old(blobs, TenantId(uuid.uuid4()), seconds=-2) == []
+
+
+async def test_what_is_old_goes_while_it_is_listed(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carrel.adapters.blobs.local._PAGE", 3)
+    monkeypatch.setattr("carrel.adapters.blobs.s3._PAGE", 3)
+    put = {(await kept.blobs.put(TENANT, pieces(b"x"), limit=1)).key for _ in range(8)}
+    sizes, seen = [], set()
+    async for page in kept.blobs.older(TENANT, seconds=-2):
+        sizes.append(len(page))
+        seen.update(page)
+        for key in page:
+            await kept.blobs.delete(key)
+    assert (sizes, seen, kept.names()) == ([3, 3, 2], put, [])
+
+
+async def test_an_unfinished_file_is_listed_when_it_is_old(tmp_path: Path) -> None:
+    blobs, folder = LocalBlobs(tmp_path), tmp_path / str(TENANT)
     young = await blobs.put(TENANT, pieces(b"x"), limit=1)
-    old = await blobs.older(TENANT, seconds=500)
-    assert set(old) == {mine.key, f"{TENANT}/{unfinished.name}"}
-    assert young.key not in old
-    assert await blobs.older(TenantId(uuid.uuid4()), seconds=0) == []
-    for key in old:
-        await blobs.delete(key)
-    assert await blobs.older(TENANT, seconds=500) == []
+    unfinished = folder / f"{uuid.uuid4()}.part"
+    unfinished.write_bytes(b"half")
+    os.utime(unfinished, (time.time() - 1000,) * 2)
+    assert await old(blobs, TENANT, seconds=500) == [f"{TENANT}/{unfinished.name}"] != [young.key]
 
 
-async def test_files_are_for_their_owner_only(blobs: Blobs, root: Path) -> None:
-    await blobs.put(TENANT, pieces(b"secret"), limit=100)
-    assert (root / str(TENANT)).stat().st_mode & 0o077 == 0
+async def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    await LocalBlobs(tmp_path).put(TENANT, pieces(b"secret"), limit=100)
+    assert (tmp_path / str(TENANT)).stat().st_mode & 0o077 == 0

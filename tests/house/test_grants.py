@@ -260,8 +260,8 @@ def test_principals_come_from_credentials_or_from_the_console_only() -> None:
     assert {module for module in callers("console") if not module.startswith("cli/")} == {"operate/doctor.py"}
 
 
-# What is done for every tenant in its turn, and what is told in a tenant's log of who was refused.
-ROUNDS = {"operate/seal.py", "tenancy/retention.py", "tenancy/rotation.py"}
+# What is done for every tenant in its turn: sealed, forgotten, wrapped anew, told to its webhooks, read again.
+ROUNDS = {"ingest/scrub.py", "operate/seal.py", "tenancy/courier.py", "tenancy/retention.py", "tenancy/rotation.py"}
 
 
 # Who may export the whole tenant, or imports one, meets the rows of each owner under a grant of that owner.
@@ -276,6 +276,8 @@ def test_few_know_how_to_act_without_a_principal() -> None:
     assert callers("for_job") == {
         "worker/loop.py",
         "ingest/sweep.py",
+        "ingest/listen.py",
+        "ingest/schedule.py",
         "tenancy/tenants.py",
         "tenancy/refusals.py",
         *MOVES,
@@ -286,8 +288,11 @@ def test_few_know_how_to_act_without_a_principal() -> None:
         "store/tenants.py",
         "ingest/desk.py",
         "ingest/sweep.py",
+        "ingest/listen.py",
+        "ingest/schedule.py",
         "operate/doctor.py",
         "operate/health.py",
+        "tenancy/dispatch.py",
         "tenancy/keys.py",
     }
     assert mentions("for_job", "for_machine") == callers("for_job", "for_machine")

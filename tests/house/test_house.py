@@ -29,7 +29,9 @@ COMPILED = {
 }
 BROAD = {
     "worker/loop.py": "no exception of a job reaches the loop",
+    "ingest/listen.py": "whatever the place of one source does, the others are heard",
     "worker/post.py": "no letter ends the worker, whose documents have nothing to do with it",
+    "tenancy/dispatch.py": "the same for what is told to webhooks, each beside the others",
     "adapters/models/failures.py": "four libraries raise errors of their own and of others; all become ours",
     "api/envelope.py": "the ASGI handler: an unexpected error becomes an answer without a word of it",
     "api/streaming.py": "the same, once a stream has begun: the error becomes its last event",

@@ -24,7 +24,7 @@ _LOOKS = {
     "versions": "select d.key, fingerprint, media_type, size, state, stage, attempts, chunks, failure_code, v.owner_id"
     " from carrel.document_versions v join carrel.documents d on d.live_version_id = v.id"
     " where v.tenant_id = $1 order by key",
-    "chunks": "select d.key, ordinal, text, text_hash, heading_path, page, char_start, char_end, c.owner_id,"
+    "chunks": "select d.key, ordinal, text, text_hash, heading_path, page, line, char_start, char_end, c.owner_id,"
     " c.document_id = d.id as mine, c.source_id = d.source_id as placed from carrel.chunks c"
     " join carrel.documents d on d.live_version_id = c.version_id where c.tenant_id = $1 order by key, ordinal",
     "dense": "select d.key, c.ordinal, e.embedding::text, e.version_id = c.version_id as of_version,"

@@ -15,7 +15,7 @@ from carrel.adapters.postgres import EmbeddedPostgres, Endpoint
 from carrel.ask.pipeline import SearchWish
 from carrel.domain.errors import Unavailable
 from carrel.domain.ids import SourceId
-from carrel.domain.jobs import MOST_ATTEMPTS
+from carrel.domain.jobs import MOST_CRASHES
 from carrel.domain.library import DocumentStatus
 from support.crash_worker import POINTS, Order, thresholds_at
 from support.quiet import a_quiet_stand, blobs_of, delivered, document_of, drained, idle
@@ -107,17 +107,17 @@ async def test_a_document_that_kills_every_worker_dies_alone(quiet: Stand, model
     poison = await delivered(acme, source, "poison.md", a_text("poison"))
     innocent += [await delivered(acme, source, f"late-{number}.md", a_text(f"late{number}")) for number in range(3)]
 
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(1 + MOST_CRASHES):  # the first time beside others
         await killed(quiet, models, "parsing", only="poison")
     await drained(quiet, lease=LEASE)
 
     dead = await document_of(acme, poison)
-    assert (dead.status, dead.attempts) == (DocumentStatus.FAILED, MOST_ATTEMPTS)
+    assert (dead.status, dead.attempts) == (DocumentStatus.FAILED, 1 + MOST_CRASHES)
     assert dead.error is not None
-    assert dead.error.code == "worker_crashed"
+    assert dead.error.code == "quarantined"
     spared = [await document_of(acme, one) for one in innocent]
     assert [one.status for one in spared] == [DocumentStatus.READY] * 5
-    assert max(one.attempts for one in spared) <= 3, "taken down twice, beside it, and then kept apart from it"
+    assert max(one.attempts for one in spared) <= 3, "taken down once, beside it; a busy machine may lose a short lease"
     found = await tally(quiet, acme.id)
     assert (found.jobs, found.chunks) == (0, found.promised)
 

@@ -11,9 +11,11 @@ import pytest
 from carrel.domain.access import for_job
 from carrel.domain.errors import Conflict, Denied, Invalid, NotFound, Refusal, Unavailable
 from carrel.domain.ids import CredentialId
+from carrel.domain.origins import Bucket
 from carrel.domain.providers import ProviderCredential
 from carrel.domain.secret import MasterKeys, Secret
 from carrel.store.bots import BotChange, NewBot
+from carrel.tenancy.buckets import BucketKeys
 from carrel.tenancy.credentials import CredentialChange, Credentials, CredentialWish
 from carrel.tenancy.vault import Vault, shred
 from conftest import TenantMaker
@@ -266,3 +268,65 @@ async def test_two_first_credentials_at_once_end_with_one_data_key(carrel: Stand
     assert [await opened(acme, one.id) for one in made] == [TEXT] * 6
     async with connected(carrel.endpoint.superuser_url) as superuser:
         assert await superuser.fetchval("select count(*) from tenant_keys where tenant_id = $1", acme.id) == 1
+
+
+# Keys of buckets
+
+S3_TEXT = "AKIAEXAMPLE:a-secret/of+a-bucket"
+MINIO = "https://minio.example.org:9000"
+
+
+async def s3_credential(acme: SomeTenant, base_url: str | None = None, name: str = "bucket") -> CredentialId:
+    wish = CredentialWish(name, "s3", Secret(S3_TEXT), base_url)
+    return (await acme.app.credentials.create(acme.console, wish)).id
+
+
+async def bucket_key(acme: SomeTenant, place: Bucket) -> str:
+    secret = await BucketKeys(acme.app.credentials).of(for_job(acme.id, None), place)
+    return "" if secret is None else secret.reveal()
+
+
+async def test_a_buckets_key_opens_the_place_that_it_is_kept_for(acme: SomeTenant) -> None:
+    amazons, minios = await s3_credential(acme), await s3_credential(acme, f"{MINIO}/", "minio")
+    assert await bucket_key(acme, Bucket("a-bucket", credential=amazons)) == S3_TEXT
+    assert await bucket_key(acme, Bucket("a-bucket", endpoint=MINIO, credential=minios)) == S3_TEXT
+    assert await bucket_key(acme, Bucket("a-bucket")) == ""
+
+
+async def test_a_buckets_key_is_shown_to_no_other_place(acme: SomeTenant) -> None:
+    amazons, minios = await s3_credential(acme), await s3_credential(acme, MINIO, "minio")
+    models, odd = (await kept(acme)).id, await s3_credential(acme, f"{MINIO}/path", "odd")
+    for credential, endpoint in (
+        (amazons, MINIO),
+        (minios, None),
+        (minios, "https://else.example"),
+        (models, None),
+        (odd, None),
+    ):
+        with pytest.raises(Conflict) as refused:
+            await bucket_key(acme, Bucket("a-bucket", endpoint=endpoint, credential=credential))
+        assert refused.value.code == "unusable_credential"
+
+
+async def test_a_buckets_key_of_another_tenant_is_not_found(acme: SomeTenant, tenant: TenantMaker) -> None:
+    credential = await s3_credential(acme)
+    with pytest.raises(NotFound):
+        await bucket_key(await tenant("Rival"), Bucket("a-bucket", credential=credential))
+
+
+async def test_what_is_no_key_of_a_bucket_is_not_kept(acme: SomeTenant) -> None:
+    credential = await s3_credential(acme)
+    with pytest.raises(Invalid) as refused:
+        await acme.app.credentials.create(acme.console, CredentialWish("wrong", "s3", Secret(TEXT)))
+    with pytest.raises(Invalid) as refused_again:
+        await acme.app.credentials.change(acme.console, credential, CredentialChange(secret=Secret(TEXT)))
+    assert {refused.value.code, refused_again.value.code} == {"invalid_s3_secret"}
+    assert TEXT not in str(refused.value)
+    assert await bucket_key(acme, Bucket("a-bucket", credential=credential)) == S3_TEXT
+
+
+async def test_a_buckets_key_is_sent_to_no_model(acme: SomeTenant) -> None:
+    credential = await s3_credential(acme, "https://llm.example/v1")
+    with pytest.raises(Invalid) as refused:
+        await acme.app.bots.create(acme.console, NewBot("bot", frozenset(), model="any", credential=credential))
+    assert refused.value.code == "unusable_credential"

@@ -18,7 +18,7 @@ from carrel.ask.pipeline import ChatWish, Done, Evidence, SearchWish
 from carrel.domain.access import Principal, for_job
 from carrel.domain.answers import AnswerStatus
 from carrel.domain.errors import NotFound, Unavailable
-from carrel.domain.ids import DocumentId, SourceId
+from carrel.domain.ids import DocumentId, SourceId, document_id
 from carrel.domain.jobs import JobKind
 from carrel.domain.library import DocumentStatus
 from carrel.ingest.pipeline import Work
@@ -128,6 +128,25 @@ async def test_a_deletion_that_waits_for_a_twin_holds_nothing_that_the_twins_nee
             await until_somebody_waits(quiet)
             await connection.execute("select from idempotency_keys where tenant_id = $1 for update nowait", acme.id)
         await deleting
+
+
+async def test_who_replaces_a_document_takes_it_and_its_twins_in_the_order_of_who_deletes_it(
+    quiet: Stand, acme: SomeTenant, source: SourceId
+) -> None:
+    """Else each of the two could hold what the other waits for."""
+    second, first = sorted(("a.md", "b.md"), key=lambda key: document_id(source, key))
+    original = await a_document(quiet, acme, source, first)
+    twin = await a_document(quiet, acme, source, second)
+    assert twin < original
+    async with connected(quiet.endpoint.superuser_url) as connection:
+        async with connection.transaction():
+            await connection.execute("select from documents where id = $1 for update", twin)
+            replacing = asyncio.create_task(delivered(acme, source, first, f"{PAGE} Once more."))
+            await until_somebody_waits(quiet)
+            await connection.execute("select from documents where id = $1 for update nowait", original)
+        await replacing
+    await drained(quiet)
+    assert_whole(await tally(quiet, acme.id), documents=2)
 
 
 async def test_a_stranger_cannot_delete(quiet: Stand, acme: SomeTenant, source: SourceId) -> None:

@@ -14,8 +14,8 @@ from carrel.domain.ids import SourceId
 from carrel.domain.library import ChunkRules, DocumentStatus, Duplicates, Outcome
 from carrel.ingest.upload import Delivery
 from carrel.store.documents import Shelf
+from carrel.store.retries import Redrive
 from carrel.store.sources import NewSource
-from carrel.store.versions import Redrive
 from conftest import TenantMaker
 from support.quiet import a_quiet_stand, blobs_of, delivered, document_of, drained
 from support.raw import connected

@@ -23,7 +23,7 @@ from support.tenants import SomeTenant, pieces
 _OWNERS = "select count(*) from memberships where tenant_id = $1 and role = 'owner' and status = 'active'"
 PRIVATE = ("chunks", "document_versions", "chats", "messages")
 _EVENTS = Statement("select action, actor_id, object_id from audit_events where tenant_id = :tenant order by id")
-_JOBS = "select count(*) from jobs where tenant_id = $1 and kind = 'farewell'"
+_JOBS = "select count(*) from jobs where tenant_id = $1 and kind in ('farewell', 'empty')"
 
 
 async def refused(deed: Awaitable[object]) -> str:

@@ -19,13 +19,16 @@ from carrel.ask.pipeline import SearchWish
 from carrel.domain.access import Principal, console, for_job
 from carrel.domain.errors import Conflict, Denied, Invalid, NotFound
 from carrel.domain.ids import TenantId
-from carrel.domain.library import DocumentStatus, Duplicates
+from carrel.domain.library import DocumentStatus, Duplicates, SourceKind
+from carrel.domain.origins import Site
+from carrel.domain.webhooks import Occasion
 from carrel.store import sources
 from carrel.store.bots import BotChange, NewBot
 from carrel.store.sources import NewSource
 from carrel.store.transaction import Statement
 from carrel.tenancy.archive import FILES, MessageLine
 from carrel.tenancy.imports import Imported
+from carrel.tenancy.webhooks import WebhookChange, WebhookWish
 from support.furnished import ask
 from support.people import a_person
 from support.quiet import a_quiet_stand
@@ -97,15 +100,24 @@ async def mover(quiet: Stand) -> AsyncIterator[Mover]:
         editor = await (await a_person(quiet, editor=tenant.id)).principal(tenant.id)
         books = await quiet.app.sources.create(owner, NewSource("books"))
         await quiet.app.sources.create(owner, NewSource("empty", duplicates=Duplicates.REJECT))
+        site = Site(("https://pages.example/",), depth=1)
+        await quiet.app.sources.create(owner, NewSource("site", SourceKind.URL, place=site, schedule=86_400))
         bot = await quiet.app.bots.create(owner, NewBot("helper", frozenset({books.id}), instructions="Be kind."))
         for name, text in TEXTS.items():
             made = await tenant.put(books.id, name, text)
             await quiet.app.documents.describe(owner, made.id, {"team": "red", "level": 3})
+        await tenant.put(books.id, "cranes.html", TEXTS["cranes.html"].replace("lift", "once lifted"))
+        await tenant.put(books.id, "cranes.html", TEXTS["cranes.html"])
         assert (await tenant.put(books.id, "bad.pdf", b"%PDF-1.7\nNo PDF.")).status is DocumentStatus.FAILED
         for who in (owner, editor):
             await put_privately(quiet, who, f"The secret of {who.user} is a purple boat.")
             await ask(quiet, who, QUESTION)
         await ask(quiet, await tenant.principal(), QUESTION)
+        hook = WebhookWish(
+            "https://hooks.example/", frozenset({Occasion.DOCUMENT_READY}), frozenset({books.id}), "Ours."
+        )
+        issued = await quiet.app.webhooks.create(owner, hook)
+        await quiet.app.webhooks.change(owner, issued.webhook.id, WebhookChange(enabled=False))
         await quiet.app.bots.change(owner, bot.id, BotChange(sources=frozenset({books.id})))
         whole = await exported(quiet, tenant.console, tenant.id)
         yield Mover(quiet, tenant, owner, editor, whole, await exported(quiet, owner, tenant.id))
@@ -157,7 +169,10 @@ async def test_a_tenant_that_moved_answers_as_before_and_exports_the_same(mover:
 
     assert done.tenant.id != mover.tenant.id
     assert (done.documents, done.rejected) == ({"ready": len(TEXTS) + 2, "failed": 1}, [])
-    assert (done.sources, done.bots, done.chats, done.messages) == (4, 1, 3, 3)
+    assert (done.sources, done.bots, done.chats, done.messages, done.webhooks) == (5, 1, 3, 3, 1)
+    site = await mover.stand.app.sources.named(console(done.tenant.id), "site")
+    assert site is not None
+    assert (site.paused, site.schedule, site.next_run_at) == (True, 86_400, None), "till somebody has looked"
     assert (done.citations_lost, len(done.joined), done.absent) == (0, 2, [])
     assert done.citations >= 3
     for query in ("On which port do boats float?", "cranes", "purple boat"):
@@ -166,6 +181,14 @@ async def test_a_tenant_that_moved_answers_as_before_and_exports_the_same(mover:
     second = files_of(await exported(mover.stand, console(done.tenant.id), done.tenant.id))
     assert without_ids_and_times(second) == without_ids_and_times(first)
     assert blobs_of_archive(second) == blobs_of_archive(first)
+    (cranes,) = (line for line in lines_of(second, "documents.jsonl") if line["key"] == "cranes.html")
+    (before,) = (line for line in lines_of(first, "documents.jsonl") if line["key"] == "cranes.html")
+    assert [one["number"] for one in cranes["history"]] == [1, 2, 3]
+    assert times_of(cranes) == times_of(before)
+
+
+def times_of(document: dict[str, Any]) -> list[tuple[str | None, ...]]:
+    return [(one["created_at"], one["live_from"], one["live_until"]) for one in document["history"]]
 
 
 async def test_members_find_their_own_private_things_again_and_nobody_elses(mover: Mover, tmp_path: Path) -> None:
@@ -199,7 +222,7 @@ async def test_an_owners_archive_holds_nobody_elses_private_things(mover: Mover)
 
 async def test_an_owners_archive_can_be_imported(mover: Mover, tmp_path: Path) -> None:
     done = await imported(mover, tmp_path / "own.tar", mover.own)
-    assert (done.sources, done.chats, done.documents["ready"]) == (3, 1, len(TEXTS) + 1)
+    assert (done.sources, done.chats, done.documents["ready"]) == (4, 1, len(TEXTS) + 1)
 
 
 async def test_no_secret_leaves_with_a_tenant(mover: Mover, superuser: Raw) -> None:
@@ -308,6 +331,11 @@ def edited(archive: bytes, file: str, number: int = 0, /, **fields: Any) -> byte
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
+def edited_webhook(archive: bytes, **fields: Any) -> bytes:
+    settings = json.loads(files_of(archive)["settings.json"])
+    return edited(archive, "settings.json", webhooks=[{**settings["webhooks"][0], **fields}])
+
+
 def a_manifest(archive: bytes, **fields: Any) -> bytes:
     return json.dumps({**json.loads(files_of(archive)["manifest.json"]), **fields}, separators=(",", ":")).encode()
 
@@ -380,7 +408,7 @@ EVIL: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     ),
     "another version": (
         "archive_version",
-        lambda whole: packed(parts_of(whole, manifest__json=a_manifest(whole, version=3))),
+        lambda whole: packed(parts_of(whole, manifest__json=a_manifest(whole, version=4))),
     ),
     "another format": (
         "archive_damaged",
@@ -414,6 +442,18 @@ EVIL: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "an unknown field": (
         "archive_invalid",
         lambda whole: packed(parts_of(whole, bots__jsonl=edited(whole, "bots.jsonl", admin=True))),
+    ),
+    "a webhook at no address": (
+        "archive_invalid",
+        lambda whole: packed(parts_of(whole, settings__json=edited_webhook(whole, url="ftp://hooks.example/"))),
+    ),
+    "a webhook of nothing": (
+        "archive_invalid",
+        lambda whole: packed(parts_of(whole, settings__json=edited_webhook(whole, events=["webhook.test"]))),
+    ),
+    "a webhook of a source that is not there": (
+        "archive_invalid",
+        lambda whole: packed(parts_of(whole, settings__json=edited_webhook(whole, source_ids=[str(uuid.uuid4())]))),
     ),
     "a line twice": (
         "archive_invalid",

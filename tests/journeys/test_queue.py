@@ -472,13 +472,13 @@ async def test_weighing_that_is_asked_for_again_while_it_runs_waits_a_little(qui
 @pytest.mark.parametrize(
     ("kind", "attempts", "alone"),
     [
-        (JobKind.INGEST, 2, False),
-        (JobKind.INGEST, 3, True),
+        (JobKind.INGEST, 1, False),
+        (JobKind.INGEST, 2, True),
         (JobKind.PURGE, 5, False),
         (JobKind.WEIGH, 5, False),
     ],
 )
-async def test_only_a_document_whose_worker_died_twice_works_alone(
+async def test_only_a_document_whose_worker_died_works_alone(
     quiet: Stand, acme: SomeTenant, kind: JobKind, attempts: int, *, alone: bool
 ) -> None:
     together = asyncio.Barrier(2)

@@ -202,6 +202,27 @@ MUTANTS: Final = (
         "where",
         f"{WORD}test_nobody_learns_whether_anothers_blob_is_named",
     ),
+    Mutant(
+        "another tenant's bytes are read again",
+        "store/functions.sql",
+        f"where v.content_code is null and v.tenant_id = {DEFINED}",
+        "where v.content_code is null",
+        f"{WORD}test_nobody_is_told_which_bytes_of_another_are_due",
+    ),
+    Mutant(
+        "another tenant's lost bytes are looked for",
+        "store/functions.sql",
+        f"where v.content_code is not null and v.tenant_id = {DEFINED}",
+        "where v.content_code is not null",
+        f"{WORD}test_nobody_is_told_which_bytes_of_another_are_due",
+    ),
+    Mutant(
+        "another tenant's lost bytes are counted",
+        "store/functions.sql",
+        f"from document_versions v where v.tenant_id = {DEFINED}\n",
+        "from document_versions v\n",
+        f"{WORD}test_nobody_is_told_which_bytes_of_another_are_due",
+    ),
     # The third wall: PostgreSQL
     Mutant(
         "the tenant outlives its transaction",

@@ -400,7 +400,9 @@ async def calmed(stand: Stand, ledgers: list[Ledger]) -> int:
     await answering(stand)
     for _ in range(3):
         await drained(stand, lease=LEASE, seconds=rounds(60, 600))
-        redriven += sum([await ledger.tenant.app.retries.many(ledger.tenant.console, Redrive()) for ledger in ledgers])
+        redriven += sum(
+            [await ledger.tenant.app.retries.many(ledger.tenant.console, Redrive(force=True)) for ledger in ledgers]
+        )
     async with connected(stand.endpoint.superuser_url) as connection:
         await connection.execute(_SEARCHES_ARE_OVER)
     await Sweep(stand.database, stand.parts.base.blobs, thresholds=stand.parts.thresholds, grace=0).run()

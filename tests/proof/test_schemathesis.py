@@ -163,7 +163,8 @@ class Tally:
             return {200}
         operations = self.door.openapi()["paths"].get(route, {})
         operation = operations.get({"HEAD": "get"}.get(method, method.lower()))
-        return {404, 405} if operation is None else {int(status) for status in operation["responses"]}
+        # 405 also for a path of its own that stands where the route has an id
+        return {404, 405} if operation is None else {int(status) for status in operation["responses"]} | {405}
 
 
 @dataclass(frozen=True)
@@ -260,8 +261,11 @@ def configuration(world: World) -> str:
     return "\n".join([*lines, *_WITHOUT_A_VERDICT])
 
 
-# An upload is answered file by file: what cannot be taken is `rejected` in a 202.
+# An upload is answered file by file: what cannot be taken is `rejected` in a 202. A stream of events does not end.
 _WITHOUT_A_VERDICT: Final = (
+    "[[operations]]",
+    'include-operation-id = "watch_ingestion"',
+    "enabled = false",
     "[[operations]]",
     'include-operation-id = "upload_documents"',
     "[operations.checks.negative_data_rejection]",

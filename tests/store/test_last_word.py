@@ -57,6 +57,26 @@ async def test_nobody_learns_whether_anothers_blob_is_named(carrel: Stand, app: 
             assert {row[0] for row in await app.fetch("select named_blobs($1)", blobs)} == named
 
 
+async def test_nobody_is_told_which_bytes_of_another_are_due(carrel: Stand, app: Raw) -> None:
+    mine, theirs = await a_tenant(carrel.app), await a_tenant(carrel.app)
+    good, lost, _ = await a_document(theirs), await a_document(theirs), await a_document(mine)
+    async with connected(carrel.endpoint.superuser_url) as superuser:
+        await superuser.execute(
+            "update document_versions set created_at = now() - interval '9 days' where tenant_id = $1", theirs.id
+        )
+        await superuser.execute(
+            "update document_versions set content_code = 'content_missing', checked_at = now() - interval '2 days'"
+            " where id = $1",
+            lost.version,
+        )
+    due, counted = {good.version, lost.version}, (2, 1, 0)
+    for tenant, told, count in ((theirs.id, due, counted), (mine.id, set(), (1, 0, 0)), (None, set(), (0, 0, 0))):
+        async with posing(app, tenant, sources="*"):
+            assert {row[0] for row in await app.fetch("select version_id from due_contents(1, 100)")} == told
+            (row,) = await app.fetch("select * from count_contents()")
+            assert tuple(row) == count
+
+
 @pytest.mark.parametrize(
     "word", ["', true), set_config('carrel.platform', 'on", "x'; drop table chunks; --", "é", "A\n"]
 )

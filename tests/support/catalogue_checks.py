@@ -30,6 +30,7 @@ SERVED: Final = {
     "chats",
     "chunks",
     "citations",
+    "deliveries",
     "document_versions",
     "documents",
     "erasure_receipts",
@@ -47,16 +48,21 @@ SERVED: Final = {
     "quotas",
     "reservations",
     "retentions",
+    "source_items",
+    "source_runs",
     "sources",
     "usage_days",
+    "version_records",
+    "webhooks",
 }
 OWNED: Final = {
     "chats", "chunks", "document_versions", "documents", "file_batches", "file_documents", "brought_files", "feedback",
-    "messages", "sources",
+    "messages", "source_items", "source_runs", "sources", "version_records",
 }  # fmt: skip
 OF_AN_END_USER: Final = {"chats", "feedback", "messages"}
 OF_A_SOURCE: Final = {
-    "bot_sources", "chunks", "document_versions", "documents", "file_batches", "file_documents", "sources",
+    "bot_sources", "chunks", "document_versions", "documents", "file_batches", "file_documents", "source_items",
+    "source_runs", "sources", "version_records",
 }  # fmt: skip
 INDEX: Final = {"dense_entries", "layouts", "lexical_entries", "lexical_profiles", "lexical_stats"}
 
@@ -84,12 +90,17 @@ DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
         "jobs": "INSERT SELECT UPDATE",
         "job_turns": "INSERT SELECT UPDATE",
         "citations": "SELECT(document_id, message_id, n, tenant_id)",
-        "document_versions": "SELECT(blob_key, size, tenant_id)",
+        "deliveries": "SELECT(attempts, due_at, id, lease_epoch, leased_until, state, tenant_id, webhook_id)"
+        " UPDATE(attempts, lease_epoch, leased_until)",
+        "webhooks": "SELECT(enabled, failing_since, id, slow, tenant_id)",
+        "document_versions": "SELECT(blob_key, checked_at, content_code, created_at, document_id, fingerprint, id,"
+        " owner_id, size, tenant_id)",
         "documents": "SELECT(deleted_at, id, tenant_id)",
         "brought_files": "SELECT(blob_key, owner_id, size, tenant_id)",
         "feedback": "SELECT(bot_id, created_at, rating, tenant_id)",
         "messages": "SELECT(asked, chat_id, guidance, id, status, tenant_id)"
         " UPDATE(answer, asked, guidance, status, unsupported)",
+        "sources": "SELECT(deleted_at, id, kind, owner_id, paused_at, place, schedule, tenant_id)",
         "tenants": "DELETE SELECT(id, status) UPDATE(name, status)",
         "tenant_receipts": "INSERT SELECT UPDATE(completed_at, credential_id, destroyed, requested_at, requested_by)",
     },
@@ -104,8 +115,12 @@ SERVING_MAY: Final[Mapping[str, str]] = {
     "chats": "DELETE INSERT SELECT UPDATE(title, updated_at)",
     "chunks": "DELETE INSERT SELECT",
     "citations": "DELETE INSERT SELECT",
-    "document_versions": "DELETE INSERT SELECT UPDATE(attempts, chunks, failure_code, failure_detail,"
-    " failure_retryable, requested_by, stage, state, updated_at)",
+    "deliveries": "DELETE INSERT SELECT UPDATE(attempts, due_at, finished_at, lease_epoch, leased_until,"
+    " milliseconds, problem, response_code, state)",
+    "document_versions": "DELETE INSERT SELECT UPDATE(attempts, checked_at, chunks, content_code, crashes,"
+    " failure_code,"
+    " failure_detail,"
+    " failure_retryable, progress, requested_by, stage, state, updated_at)",
     "documents": "INSERT SELECT UPDATE(attributes, created_at, deleted_at, deliveries, live_version_id,"
     " newest_version_id, same_as, title, updated_at)",
     "email_codes": "DELETE INSERT SELECT UPDATE(attempts, used_at)",
@@ -135,12 +150,21 @@ SERVING_MAY: Final[Mapping[str, str]] = {
     "reservations": "DELETE INSERT SELECT UPDATE(bytes, expires_at)",
     "retentions": "DELETE INSERT SELECT UPDATE(chat_days)",
     "sessions": "DELETE INSERT SELECT UPDATE(chosen_tenant, ended_at, epoch, expires_at, last_used_at)",
-    "sources": "INSERT SELECT UPDATE(chunk_overlap, chunk_size, deleted_at, duplicates, metadata, name)",
+    "source_items": "DELETE INSERT SELECT UPDATE(changed_at, failure_code, failure_detail, fingerprint,"
+    " revision, seen_in, tag)",
+    "source_runs": "DELETE INSERT SELECT UPDATE(created, deleted, ended_at, failed, found, problem_code,"
+    " problem_detail, replaced, state, unchanged)",
+    "sources": "INSERT SELECT UPDATE(accepts_empty, chunk_overlap, chunk_size, deleted_at, duplicates, metadata, name,"
+    " paused_at, place, schedule)",
     "tenant_keys": "DELETE INSERT SELECT UPDATE(master_id, nonce, wrapped)",
     "tenant_receipts": "SELECT",
     "tenants": "INSERT SELECT UPDATE(name, status)",
     "usage_days": "INSERT SELECT UPDATE(bytes, cost, events, input_tokens, output_tokens, unpriced)",
     "users": "INSERT SELECT UPDATE(epoch, name, status, verified_at)",
+    "version_records": "DELETE INSERT SELECT UPDATE(brought_by, chunks, created_at, live_from, live_until, number)",
+    "webhooks": "DELETE INSERT SELECT UPDATE(ciphertext, description, disabled_reason, enabled, events,"
+    " failing_since, former_ciphertext, former_key_version, former_nonce, former_until, key_version, nonce, slow,"
+    " updated_at, url)",
 }
 # What goes with a tenant that was given up, and which columns are asked for beside the tenant and the row's place.
 DESTROYED: Final[Mapping[str, frozenset[str]]] = {

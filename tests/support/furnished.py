@@ -13,15 +13,18 @@ from carrel.domain.jobs import JobKind
 from carrel.domain.library import DocumentStatus, Outcome, Source
 from carrel.domain.quotas import Quota, Resource
 from carrel.domain.secret import Secret
+from carrel.domain.webhooks import Occasion
 from carrel.ingest.upload import Delivery
 from carrel.library.files import NewFile
 from carrel.operate.seal import Sealer
-from carrel.store import jobs, layouts, quotas
+from carrel.store import jobs, layouts, quotas, source_items, source_runs, sources
 from carrel.store.bots import NewBot
 from carrel.store.idempotency import Memo, StoredAnswer
 from carrel.store.quotas import Wanted
+from carrel.store.source_items import Seen
 from carrel.store.sources import NewSource
 from carrel.tenancy.credentials import CredentialWish
+from carrel.tenancy.webhooks import WebhookWish
 from support.raw import Raw, tenant_tables
 from support.stand import Stand
 from support.tenants import SomeTenant, a_tenant, pieces
@@ -134,18 +137,24 @@ _PEOPLE = """
 
 
 async def _leave_traces(carrel: Stand, tenant: SomeTenant, principal: Principal, source: SourceId) -> None:
-    """A memo, a receipt, a credential, seals, statistics, own tables not used yet, and a job that waits for ever."""
+    """A memo, a receipt, a credential, a webhook, seals, statistics, own tables not used yet, and a job that waits."""
     doomed = await tenant.put(source, "doomed.md", "# Doomed\n\nThis will be forgotten.\n")
     await carrel.app.forgetting.document(principal, doomed.id)
     memo = Memo(uuid.uuid4(), "once", b"hash", _rendered)
     await carrel.app.sources.create(principal, NewSource("made once"), memo=memo)
     await carrel.app.credentials.create(tenant.console, CredentialWish("main", "openai", Secret("sk-0123456789")))
+    hook = WebhookWish("http://127.0.0.1:1/", frozenset({Occasion.QUOTA_THRESHOLD}), None, f"Of {tenant.slug}.")
+    await carrel.app.webhooks.test(tenant.console, (await carrel.app.webhooks.create(tenant.console, hook)).webhook.id)
     await Sealer(carrel.database, margin=0).run()
     grant = for_job(tenant.id, None)
     async with carrel.database.transaction(grant) as tx:
         await jobs.enqueue(tx, JobKind.INGEST, uuid.uuid4(), delay=86_400)
         await layouts.open_own(tx)
         await quotas.reserve(tx, Wanted(bytes=1), {Resource.BYTES: Quota(hard=10**9)})
+        walked = await sources.find(tx, source)
+        run = await source_runs.begin(tx, walked)
+        seen = Seen("seen.md", DocumentId(uuid.uuid4()), "tag", b"fingerprint")
+        await source_items.remember(tx, walked, seen, source_items.Known(), run=run)
     await carrel.parts.words.of(grant).weigh()
 
 

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from carrel.domain.answers import Passage
-from carrel.domain.ids import ChunkId, DocumentId, SourceId, TenantId
+from carrel.domain.ids import ChunkId, DocumentId, SourceId, TenantId, VersionId
 
 MOST = 6
 
@@ -15,6 +15,7 @@ def a_passage(text: str, *, title: str = "Page", headings: tuple[str, ...] = (),
     return Passage(
         chunk=ChunkId(uuid.uuid4()),
         document=DocumentId(uuid.uuid4()),
+        version=VersionId(uuid.uuid4()),
         source=SourceId(uuid.uuid4()),
         tenant=TenantId(uuid.uuid4()),
         title=title,

@@ -82,12 +82,21 @@ _ALL: Final = "search,ask,ingest,manage"
 
 @asynccontextmanager
 async def served(
-    home: Path, models: Path, *, settings: Mapping[str, str] = _NOTHING, log_level: str = "warning"
+    home: Path,
+    models: Path,
+    *,
+    settings: Mapping[str, str] = _NOTHING,
+    log_level: str = "warning",
+    processes: int = 1,
 ) -> AsyncIterator[Served]:
-    """`settings` are variables of the environment. What it logs is in `serve.log` of its home."""
+    """`settings` are variables of the environment, `processes` how many of the API share the port.
+
+    What it logs is in `serve.log` of its home.
+    """
     _prepare(home, models)
     log = home / "serve.log"
-    async with bench.served.served(home, environment={"CARREL_LOG_LEVEL": log_level, **settings}) as started:
+    environment = {"CARREL_LOG_LEVEL": log_level, **settings}
+    async with bench.served.served(home, processes=processes, environment=environment) as started:
         shown = re.search(r"shown this once: (ck_\w+)", log.read_text())
         yield Served(started.url, started.pid, home, shown[1] if shown else "", log)
 

@@ -21,6 +21,7 @@ from carrel.store import schema
 from carrel.store.transaction import Database
 from carrel.tenancy.passwords import Passwords
 from carrel.wiring import Application, Base, Parts, Secrets, assemble, tasks
+from carrel.wiring.outgoing import way_out
 from carrel.worker.loop import Worker
 from support.brakes import RenewableLimiter
 
@@ -63,6 +64,7 @@ async def a_stand(endpoint: Endpoint, home: Path, *, models: Path) -> AsyncItera
                 SECRETS,
                 RenewableLimiter(),
                 passwords=Passwords(passes=1, memory=8),
+                outgoing=way_out("127.0.0.1", frozenset(range(1, 1 << 16))),
             ),
             embedder=embedder,
             analyzer=EnglishAnalyzer(),

@@ -223,3 +223,20 @@ def test_a_page_is_that_of_the_beginning() -> None:
     text = "First page. Second page."
     pages = ParsedDocument(text, (Block(0, 11, "paragraph", page=4), Block(12, 24, "paragraph", page=5)))
     assert [one.page for one in chunks_of(pages)] == [4]
+
+
+def test_a_line_is_that_of_the_beginning_also_within_a_long_block() -> None:
+    rows = [words(10, mark=f"r{number}") for number in range(20)]
+    text = "\n".join(["First", *rows])
+    table = (Block(0, 5, "paragraph", line=1), Block(6, len(text), "table", line=7))
+    found = chunks_of(ParsedDocument(text, table), size=24, overlap=11)
+    assert found[0].line == 1
+    assert [one.line for one in found[1:]] == [7 + rows.index(one.text.split("\n")[0]) for one in found[1:]]
+
+
+def test_lines_that_are_no_lines_of_the_file_do_not_count() -> None:
+    rows = [words(10, mark=f"r{number}") for number in range(4)]
+    text = "\n".join(rows)
+    for repeated, expected in ((0, [5, 6, 7, 8]), (1, [5, 5, 6, 7]), (-1, [5, 7, 8, 9])):
+        block = Block(0, len(text), "table", line=5, repeated=repeated)
+        assert [one.line for one in chunks_of(ParsedDocument(text, (block,)), size=10, overlap=0)] == expected

@@ -23,6 +23,9 @@ from carrel.domain.keys import document_key, title_from_key
         ".hidden",
         "a/.b/c",
         "100%.md",
+        "https://docs.example.org/",
+        "http://docs.example.org:8080//a/b/?q=..&x=/y",
+        "https://docs.example.org/@somebody/a.b",
     ],
 )
 def test_a_relative_path_is_a_key(name: str) -> None:
@@ -34,6 +37,9 @@ def test_a_relative_path_is_a_key(name: str) -> None:
     [
         "", " ", "/etc/passwd", "\\server", "..", "../a", "a/../b", "a/..", "a\\..\\b", "./a", "a/./b", "a//b", "a/",
         "C:\\a", "c:a", "a\x00b", "a\nb", "a\u202eb", "a\u200bb", "a\ud800b", "a\u2028b", "a" * 1025, "ü" * 513,
+        "https://", "https:///a", "https://docs.example.org", "https://docs.example.org/a/../b", "http://a/./b",
+        "https://a@b/", "https://a/b#c", "https://a/b c", "https://a/b\\c", "https://a/..", "https://a?b/", "ftp://a/b",
+        "HTTPS://a/b", "https://a/" + "b" * 1020,
     ],
 )  # fmt: skip
 def test_what_leaves_its_folder_or_hides_something_is_no_key(name: str) -> None:
@@ -71,6 +77,10 @@ def test_the_same_key_in_two_sources_is_two_documents() -> None:
         ("README", "README"),
         ("a.tar.gz", "a.tar"),
         ("---", "---"),
+        ("https://docs.example.org/guide/getting-started.html?lang=en", "getting started"),
+        ("https://docs.example.org/guide/", "guide"),
+        ("https://docs.example.org/", "docs.example.org"),
+        ("https://docs.example.org/?page=a/b.c", "docs.example.org"),
     ],
 )
 def test_a_title_is_the_name_made_readable(key: str, title: str) -> None:

@@ -141,3 +141,37 @@ def test_former_master_keys_that_are_none_are_named_and_not_shown(value: str, mo
     sentence = explained(error.value)
     assert sentence.startswith("CARREL_FORMER_MASTER_KEYS: write one key, or a list of them in JSON")
     assert LONG not in sentence
+
+
+S3_BLOBS = {"CARREL_BLOBS__KIND": "s3", "CARREL_BLOBS__BUCKET": "carrel-bytes"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"CARREL_BLOBS__BUCKET": "../other"}, "CARREL_BLOBS__BUCKET: write a bucket's name"),
+        ({"CARREL_BLOBS__BUCKET": ""}, "CARREL_BLOBS__BUCKET: it is needed."),
+        ({"CARREL_BLOBS__PREFIX": "a/../b"}, "CARREL_BLOBS__PREFIX: write a path"),
+        ({"CARREL_BLOBS__ENDPOINT": "s3.example.org"}, "CARREL_BLOBS__ENDPOINT: write an address"),
+        ({"CARREL_BLOBS__ENDPOINT": "https://u:p@s3.example.org"}, "CARREL_BLOBS__ENDPOINT: write an address"),
+        ({"CARREL_BLOBS__ENDPOINT": "http://s3.example.org"}, "CARREL_BLOBS: an endpoint without TLS needs allow_http"),
+        ({"CARREL_BLOBS__ACCESS_KEY_ID": "AK"}, "CARREL_BLOBS: give access_key_id and secret_access_key, or neither"),
+        ({"CARREL_BLOBS__PATH": "/tmp"}, "CARREL_BLOBS__PATH: the kind that is chosen has no such setting."),
+        ({"CARREL_BLOBS__KIND": "gcs"}, "CARREL_BLOBS: name its kind: s3 or local."),
+        ({"CARREL_BLOBS__SCRUB_DAYS": "0"}, "CARREL_BLOBS__SCRUB_DAYS: "),
+        ({"CARREL_ORIGINS__S3_ENDPOINTS": "minio"}, "CARREL_ORIGINS__S3_ENDPOINTS: write an address"),
+    ],
+)
+def test_a_bucket_that_cannot_be_is_refused(
+    wrong: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**S3_BLOBS, **wrong}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert explained(refused.value).startswith(sentence)
+
+
+def test_blobs_are_in_a_folder_unless_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARREL_BLOBS__PATH", "/srv/blobs")
+    assert Settings().blobs.kind == "local"

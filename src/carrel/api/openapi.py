@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute
 from carrel.api import jsonrpc, openai_error
 from carrel.api.openai.chat_shapes import ChunkChoice, ChunkDelta, CompletionChunk
 from carrel.api.problems import MEDIA_TYPE, Problem, problem
+from carrel.api.schemas.progress import DocumentEvent, SummaryEvent
 from carrel.api.security import GuardedRoute, permission_of
 from carrel.api.streaming import DeltaEvent, EvidenceEvent
 from carrel.domain.rights import Permission
@@ -36,7 +37,9 @@ _MEANINGS: Final[Mapping[int, str]] = {
     500: "A mistake of ours",
     503: "Temporarily unavailable; see Retry-After",
 }
-_EVENTS: Final = (EvidenceEvent, DeltaEvent, CompletionChunk, ChunkChoice, ChunkDelta)
+_EVENTS: Final = (
+    EvidenceEvent, DeltaEvent, CompletionChunk, ChunkChoice, ChunkDelta, DocumentEvent, SummaryEvent,
+)  # fmt: skip
 _PLACE: Final = "#/components/schemas/{model}"
 _PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
 _OPENAI_ERROR: Final = {"$ref": "#/components/schemas/OpenAIError"}

@@ -147,7 +147,10 @@ def handle(app: FastAPI) -> None:
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
+    """What stands where ids do and is a path of its own, as `/v1/chats/export`, takes its own methods only."""
     assert isinstance(error, Refusal)
+    if isinstance(error, NotFound) and _is_beside_ids(request):
+        return _no_such_method(request)
     return answer(problem_of(error), request.scope["path"], patience_of(error))
 
 
@@ -160,7 +163,7 @@ async def _malformed(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     found, path = error.errors(), request.scope["path"]
     if any(one["loc"][0] == "path" for one in found):
-        return answer(problem_of(NotFound()), path)
+        return await _refused(request, NotFound())
     return answer(unfitting(found, skip=1), path)
 
 
@@ -182,16 +185,31 @@ async def _unrouted(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return answer(problem_of(NotFound()), path)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        found = problem(405, "method_not_allowed", "This path does not take this method.")
-        return answer(found, path, {"Allow": ", ".join(_methods(request))})
+        return _no_such_method(request)
     return answer(problem(error.status_code, "invalid", "This request cannot be answered."), path)
+
+
+def _no_such_method(request: Request) -> JSONResponse:
+    found = problem(405, "method_not_allowed", "This path does not take this method.")
+    return answer(found, request.scope["path"], {"Allow": ", ".join(_methods(request))})
 
 
 def _methods(request: Request) -> list[str]:
     """All that the path takes; the framework would name those of one route."""
     path, routes = request.scope["path"], request.app.routes
-    found = {method for route in routes if route.path_regex.match(path) for method in route.methods}
+    taking = _fixed(request) or [route for route in routes if route.path_regex.match(path)]
+    found = {method for route in taking for method in route.methods}
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
+
+
+def _is_beside_ids(request: Request) -> bool:
+    fixed = _fixed(request)
+    return bool(fixed) and not any(request.method in route.methods for route in fixed)
+
+
+def _fixed(request: Request) -> list[Any]:
+    """The routes that have exactly this path, without an id in it."""
+    return [route for route in request.app.routes if route.path == request.scope["path"]]
 
 
 async def _replayed(_request: Request, error: Exception) -> JSONResponse:

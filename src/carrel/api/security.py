@@ -174,10 +174,11 @@ async def perhaps_principal(request: Request) -> Principal | None:
     return await application_of(request).principals.authenticate(_credential(request))
 
 
-async def still_admitted(request: Request) -> None:
-    """For an answer that takes long. Raises what the same request would be refused with now."""
+async def still_admitted(request: Request) -> Principal:
+    """For an answer that takes long: who asks, as of now. Raises what the same request would be refused with now."""
     principal = await application_of(request).principals.authenticate(_credential(request))
     require(principal, request.state.permission)
+    return principal
 
 
 def _text(value: object) -> str | None:

@@ -193,6 +193,7 @@ class _Server(uvicorn.Server):
             server_state=self.server_state,
             app_state=self.lifespan.state,
         )
+        self.lifespan.state["leaving"] = self._leaving
         self._doors = [Door(listener, protocol) for listener in sockets or ()]
         self._ready()
 

@@ -48,6 +48,7 @@ def lifespan(
         async with (
             opening() as application,
             _beside(application.refusals.run),
+            _beside(application.watching.run),
             _beside(application.asking.prepare),
             _beside(beside),
         ):

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from types import MappingProxyType
-from typing import Any, Final, Self, assert_never
+from typing import Any, Final, Generic, Self, TypeVar, assert_never, cast
 
 import structlog
 from pydantic import BaseModel
@@ -23,7 +23,8 @@ log = structlog.get_logger(__name__)
 _SILENCE: Final = 15.0
 UNBUFFERED: Final = MappingProxyType({"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
 
-Write = Callable[[Event, AsyncGenerator[Event]], AsyncGenerator[bytes]]
+Item = TypeVar("Item")
+Write = Callable[[Item, AsyncGenerator[Item]], AsyncGenerator[bytes]]
 
 quoted: Final = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -36,7 +37,7 @@ class DeltaEvent(BaseModel):
     text: str
 
 
-def _described(name: str, kind: type[BaseModel]) -> dict[str, Any]:
+def described(name: str, kind: type[BaseModel]) -> dict[str, Any]:
     content = {"$ref": f"#/components/schemas/{kind.__name__}"}
     data = {"type": "string", "contentMediaType": "application/json", "contentSchema": content}
     return {"type": "object", "required": ["event", "data"], "properties": {"event": {"const": name}, "data": data}}
@@ -46,38 +47,39 @@ def _described(name: str, kind: type[BaseModel]) -> dict[str, Any]:
 EVENT: Final = MappingProxyType(
     {
         "oneOf": [
-            _described("evidence", EvidenceEvent),
-            _described("delta", DeltaEvent),
-            _described("done", ChatAnswer),
-            _described("error", Problem),
+            described("evidence", EvidenceEvent),
+            described("delta", DeltaEvent),
+            described("done", ChatAnswer),
+            described("error", Problem),
         ]
     }
 )
 
 
-class EventStream(StreamingResponse):
+class EventStream(StreamingResponse, Generic[Item]):
     """The first event is there before the response begins, so what refuses at once keeps its own status.
 
-    A comment comes after each `silence`, in seconds: proxies close what says nothing. `write` makes frames of events.
+    A comment comes after each `silence`, in seconds: proxies close what says nothing. `write` makes frames of events;
+    without it they are those of an answer.
     """
 
     media_type = "text/event-stream"
 
     def __init__(
         self,
-        first: Event,
-        events: AsyncGenerator[Event],
+        first: Item,
+        events: AsyncGenerator[Item],
         *,
         silence: float = _SILENCE,
-        write: Write | None = None,
+        write: Write[Item] | None = None,
     ) -> None:
         self._events = events
-        self._frames = (write or _frames)(first, events)
+        self._frames = (write or cast("Write[Item]", _frames))(first, events)
         super().__init__(self._frames, headers=UNBUFFERED)
         self._silence = silence
 
     @classmethod
-    async def begin(cls, events: AsyncGenerator[Event], *, write: Write | None = None) -> Self:
+    async def begin(cls, events: AsyncGenerator[Item], *, write: Write[Item] | None = None) -> Self:
         """Raises what the first event raises."""
         return cls(await anext(events), events, write=write)
 
@@ -99,9 +101,9 @@ class EventStream(StreamingResponse):
 def repeated(answer: ChatAnswer) -> Response:
     """The events of a request that was answered before, the whole answer in one `delta`."""
     frames = (
-        _frame("evidence", EvidenceEvent(evidence=answer.evidence)),
-        _frame("delta", DeltaEvent(text=answer.answer)),
-        _frame("done", answer),
+        frame("evidence", EvidenceEvent(evidence=answer.evidence)),
+        frame("delta", DeltaEvent(text=answer.answer)),
+        frame("done", answer),
     )
     headers = {**UNBUFFERED, "Idempotency-Replayed": "true"}
     return Response(b"".join(frames), headers=headers, media_type=EventStream.media_type)
@@ -166,19 +168,19 @@ async def ending_well(frames: AsyncGenerator[bytes], failed: Callable[[Problem],
 def _event(event: Event) -> bytes:
     match event:
         case Evidence(passages):
-            return _frame("evidence", EvidenceEvent(evidence=[HitView.of(passage) for passage in passages]))
+            return frame("evidence", EvidenceEvent(evidence=[HitView.of(passage) for passage in passages]))
         case Delta(text):  # there are thousands a second
             return b'event: delta\ndata: {"text":%b}\n\n' % quoted(text).encode()
         case Done(remembered):
-            return _frame("done", ChatAnswer.of(remembered))
+            return frame("done", ChatAnswer.of(remembered))
         case _:
             assert_never(event)
 
 
 def _failed(problem: Problem) -> bytes:
-    return _frame("error", problem)
+    return frame("error", problem)
 
 
-def _frame(name: str, data: BaseModel) -> bytes:
+def frame(name: str, data: BaseModel) -> bytes:
     """JSON in one line: it holds no line break, so one `data:` is enough."""
     return f"event: {name}\ndata: {data.model_dump_json()}\n\n".encode()

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from carrel.domain.chats import Chat, Feedback, Message, Quotation, excerpt_of
+from carrel.domain.chats import Chat, Feedback, Message, Quotation, Seen, excerpt_of
 from carrel.store.erasure import REMOVED
 
 Shape: TypeAlias = dict[str, Any]
@@ -103,8 +103,15 @@ def _citation(quotation: Quotation) -> Shape:
         "key": _or_removed(quotation.key),
         "heading_path": list(quotation.heading_path),
         "page": quotation.page,
+        "line": quotation.line,
         "excerpt": REMOVED if quotation.text is None else excerpt_of(quotation.text),
+        "version_id": quotation.version,
+        "seen": None if quotation.seen is None else _seen(quotation.seen),
     }
+
+
+def _seen(seen: Seen) -> Shape:
+    return {"version": seen.number, "of": seen.newest, "replaced_at": seen.replaced_at}
 
 
 def _or_removed(text: str | None) -> str:

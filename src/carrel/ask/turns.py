@@ -17,7 +17,7 @@ from carrel.domain.errors import Refusal, Unavailable
 
 log = structlog.get_logger(__name__)
 
-Check = Callable[[], Awaitable[None]]
+Check = Callable[[], Awaitable[object]]
 
 _LOOK: Final = 4.0
 _MOST_UNREAD: Final = 100

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from carrel.cli.files import File
 from carrel.domain.ids import DocumentId
-from carrel.domain.library import DocumentStatus, Outcome
+from carrel.domain.library import Document, DocumentStatus, Outcome
 
 if TYPE_CHECKING:
     from carrel.cli.hired import HiredWorker
@@ -36,15 +36,25 @@ class Landing:
 
 
 class Deliveries:
-    """`worker` is asked for when something has to be waited for; without one nothing is waited for."""
+    """`worker` is asked for when something has to be waited for; without one nothing is waited for.
+
+    `tell` hears what became of each file, `show` how far a document is.
+    """
 
     def __init__(
-        self, uploads: "Uploads", dock: "Dock", *, worker: "HiredWorker | None", tell: Callable[[Landing], None]
+        self,
+        uploads: "Uploads",
+        dock: "Dock",
+        *,
+        worker: "HiredWorker | None",
+        tell: Callable[[Landing], None],
+        show: Callable[[Document], None] = lambda _: None,
     ) -> None:
         self._uploads = uploads
         self._dock = dock
         self._worker = worker
         self._tell = tell
+        self._show = show
 
     async def bring(self, files: Sequence[File]) -> list[Landing]:
         """What became of each file, in their order."""
@@ -78,7 +88,7 @@ class Deliveries:
         document = await self._uploads.settled(self._dock, delivery, seconds=0)
         if document.status not in {DocumentStatus.READY, DocumentStatus.FAILED}:
             self._worker.need()
-            document = await self._uploads.settled(self._dock, delivery, seconds=float("inf"))
+            document = await self._uploads.settled(self._dock, delivery, seconds=float("inf"), seen=self._show)
         if document.error is not None:
             why = document.error
             return Landing(delivery.key, FAILED, document.id, document.status, code=why.code, detail=why.detail)

@@ -1,8 +1,9 @@
-"""`carrel formats`: which documents Carrel reads."""
+"""`carrel formats`: which documents this installation reads."""
 
 import typer
 
 from carrel.cli.options import Json
+from carrel.cli.rooms import settings_in_force
 from carrel.cli.terminal import say, table
 
 app = typer.Typer()
@@ -10,12 +11,24 @@ app = typer.Typer()
 
 @app.command(epilog="Example: carrel formats --json")
 def formats(as_json: Json = False) -> None:
-    """The formats that Carrel reads, and the file endings by which it knows them."""
-    from carrel.wiring import formats as supported
+    """What is read here: the file endings, and what a citation says of the place; and what an extra would read."""
+    from carrel import wiring
 
-    endings: dict[str, list[str]] = {}
-    for ending, media_type in supported().items():
-        endings.setdefault(media_type, []).append(ending)
-    rows = [(media_type, " ".join(known)) for media_type, known in endings.items()]
-    items = [{"media_type": media_type, "endings": known} for media_type, known in endings.items()]
-    say({"items": items}, table(("media type", "file endings"), rows), as_json=as_json)
+    found = wiring.formats(settings_in_force())
+    rows = [
+        (one.media_type, " ".join(one.endings), ", ".join(one.places), "no" if one.missing else "yes") for one in found
+    ]
+    items = [
+        {
+            "media_type": one.media_type,
+            "endings": one.endings,
+            "places": one.places,
+            "is_read": one.missing is None,
+            "missing": one.missing,
+        }
+        for one in found
+    ]
+    say({"items": items}, table(("media type", "file endings", "place", "read"), rows), as_json=as_json)
+    if not as_json:
+        for sentence in sorted({one.missing for one in found if one.missing}):
+            typer.echo(f"For what is not read: {sentence}.")

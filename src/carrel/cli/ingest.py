@@ -10,7 +10,7 @@ import typer
 from carrel.cli import find
 from carrel.cli.files import Pile, gather
 from carrel.cli.options import Json, Tenant
-from carrel.cli.rooms import in_office
+from carrel.cli.rooms import in_office, settings_in_force
 from carrel.cli.terminal import REFUSED, note, out, say_json, table
 from carrel.domain.access import Principal
 from carrel.domain.errors import Conflict
@@ -41,9 +41,9 @@ def ingest(
     kinds that Carrel does not read. If no worker lives, one works for the time of this command.
     Exit 1 if any document was rejected or failed.
     """
-    from carrel.wiring import formats
+    from carrel.wiring import endings
 
-    pile = gather(paths, formats().keys())
+    pile = gather(paths, endings(settings_in_force()).keys())
     began = time.perf_counter()
     landings = in_office(lambda office: _bring(office, pile, tenant, source, wait=wait))
     seconds = time.perf_counter() - began
@@ -65,9 +65,10 @@ async def _bring(office: "Office", pile: Pile, tenant: str, source: str, *, wait
     dock = await office.uploads.dock(who, place.id)
     with following(len(pile.files)) as told:
         if not wait:
-            return await Deliveries(office.uploads, dock, worker=None, tell=told).bring(pile.files)
+            return await Deliveries(office.uploads, dock, worker=None, tell=told.landed).bring(pile.files)
         async with hired(office.desk) as worker:
-            return await Deliveries(office.uploads, dock, worker=worker, tell=told).bring(pile.files)
+            carried = Deliveries(office.uploads, dock, worker=worker, tell=told.landed, show=told.show)
+            return await carried.bring(pile.files)
 
 
 async def _source(office: "Office", who: Principal, name: str) -> Source:

@@ -41,11 +41,12 @@ def beside_the_text(remembered: Remembered) -> RenderableType:
 
 
 def place_of(passage: Passage) -> Text:
-    """`Title > Heading, page 3`."""
+    """`Title > Heading, page 3` or `Title > Heading, line 12`."""
     headings = [heading for heading in passage.heading_path if heading != passage.title]
     page = f", page {passage.page}" if passage.page is not None else ""
+    line = f", line {passage.line}" if passage.line is not None else ""
     place = Text(plain(passage.title), style="bold")
-    return place.append(plain("".join(f" > {heading}" for heading in headings) + page), style="not bold")
+    return place.append(plain("".join(f" > {heading}" for heading in headings) + page + line), style="not bold")
 
 
 def shortened(text: str, most: int = _EXCERPT) -> str:

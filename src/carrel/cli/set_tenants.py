@@ -91,7 +91,7 @@ async def _fill(
     ):
         files = await asyncio.to_thread(_written, Path(folder), corpus)
         dock = await carrel.uploads.dock(who, source.id)
-        landings = await Deliveries(carrel.uploads, dock, worker=worker, tell=told).bring(files)
+        landings = await Deliveries(carrel.uploads, dock, worker=worker, tell=told.landed, show=told.show).bring(files)
     names = {
         landing.document: document.id
         for landing, document in zip(landings, corpus, strict=True)

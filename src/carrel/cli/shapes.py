@@ -1,10 +1,15 @@
 """What `--json` prints: the same names as over HTTP."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from carrel.domain.answers import Citation, Passage, Remembered
-from carrel.domain.library import Bot, Document, Source, Tenant
+from carrel.domain.failures import way_out
+from carrel.domain.library import Bot, Document, Source, Tenant, VersionRecord
+from carrel.domain.origins import Run
+from carrel.domain.places import fields_of
 from carrel.domain.providers import ProviderCredential
+from carrel.domain.webhooks import Delivery, Webhook
 
 if TYPE_CHECKING:
     from carrel.ask.across import FoundAcross
@@ -86,6 +91,22 @@ def source(found: Source) -> Shape:
         "duplicates": found.duplicates,
         "documents": {status.value: count for status, count in found.documents.items()},
         "created_at": found.created_at,
+        "place": None if found.place is None else fields_of(found.place),
+        "schedule": found.schedule,
+        "paused": found.paused,
+        "last_run": None if found.last_run is None else run(found.last_run),
+        "next_run_at": found.next_run_at,
+    }
+
+
+def run(found: Run) -> Shape:
+    return {
+        "id": found.id,
+        "state": found.state,
+        "started_at": found.started_at,
+        "ended_at": found.ended_at,
+        **asdict(found.counts),
+        "problem": None if found.problem is None else asdict(found.problem),
     }
 
 
@@ -98,6 +119,38 @@ def bot(found: Bot) -> Shape:
         "model": found.model,
         "credential_id": found.credential,
         "created_at": found.created_at,
+    }
+
+
+def webhook(found: Webhook) -> Shape:
+    return {
+        "id": found.id,
+        "url": found.url,
+        "events": sorted(found.events),
+        "source_ids": None if found.sources is None else sorted(found.sources),
+        "description": found.description,
+        "enabled": found.enabled,
+        "disabled_reason": found.disabled_reason,
+        "failing_since": found.failing_since,
+        "created_at": found.created_at,
+        "updated_at": found.updated_at,
+    }
+
+
+def delivery(found: Delivery) -> Shape:
+    last = found.last
+    return {
+        "id": found.id,
+        "webhook_id": found.webhook,
+        "event": found.event,
+        "status": found.state,
+        "attempts": found.attempts,
+        "response_code": None if last is None else last.status,
+        "problem": None if last is None else last.problem,
+        "duration_ms": None if last is None else last.milliseconds,
+        "next_attempt_at": found.due_at,
+        "created_at": found.created_at,
+        "finished_at": found.finished_at,
     }
 
 
@@ -142,6 +195,40 @@ def verdict(slug: str, found: "Verdict") -> Shape:
     }
 
 
+def document(found: Document) -> Shape:
+    return {
+        "id": found.id,
+        "source_id": found.source,
+        "key": found.key,
+        "title": found.title,
+        "status": found.status,
+        "version": found.version,
+        "live_version": found.live_version,
+        "media_type": found.media_type,
+        "size": found.size,
+        "chunks": found.chunks,
+        "attempts": found.attempts,
+        "error": failure(found),
+        "created_at": found.created_at,
+        "updated_at": found.updated_at,
+    }
+
+
+def version(record: VersionRecord) -> Shape:
+    return {
+        "id": record.id,
+        "number": record.number,
+        "fingerprint": record.fingerprint,
+        "media_type": record.media_type,
+        "size": record.size,
+        "chunks": record.chunks,
+        "brought_by": record.brought_by,
+        "created_at": record.created_at,
+        "live_from": record.live_from,
+        "live_until": record.live_until,
+    }
+
+
 def failure(document: Document) -> Shape | None:
     if document.error is None:
         return None
@@ -151,6 +238,7 @@ def failure(document: Document) -> Shape | None:
         "detail": problem.detail,
         "stage": problem.stage,
         "retryable": problem.retryable,
+        "way_out": way_out(problem),
     }
 
 
@@ -211,6 +299,7 @@ def imported(done: "Imported") -> Shape:
         "tenant": tenant(done.tenant),
         "sources": done.sources,
         "bots": done.bots,
+        "webhooks": done.webhooks,
         "documents": done.documents,
         "rejected": [{"key": left.key, "code": left.code} for left in done.rejected],
         "chats": done.chats,
@@ -228,9 +317,11 @@ def _place(passage: Passage) -> Shape:
     return {
         "chunk_id": passage.chunk,
         "document_id": passage.document,
+        "version_id": passage.version,
         "source_id": passage.source,
         "title": passage.title,
         "key": passage.key,
         "heading_path": list(passage.heading_path),
         "page": passage.page,
+        "line": passage.line,
     }

@@ -44,9 +44,15 @@ def list_(tenant: Tenant, as_json: Json = False) -> None:
         return await everything(lambda at: office.sources.listed(who, limit=200, cursor=at))
 
     found = in_office(listed)
-    rows = [(one.name, _counts(one), one.duplicates, one.id, one.created_at) for one in found]
-    readable = table(("name", "documents", "duplicates", "id", "made"), rows)
+    rows = [(one.name, one.kind, _counts(one), one.duplicates, _state(one), one.id, one.created_at) for one in found]
+    readable = table(("name", "kind", "documents", "duplicates", "last run", "id", "made"), rows)
     say({"items": [shapes.source(one) for one in found], "next_cursor": None}, readable, as_json=as_json)
+
+
+def _state(source: Source) -> str | None:
+    if source.paused:
+        return "paused"
+    return source.last_run.state if source.last_run else None
 
 
 def _counts(source: Source) -> str:

@@ -21,6 +21,7 @@ from carrel.cli import children
 
 _FAREWELL: Final = 40.0  # seconds from the first signal to the last resort; the API gives its requests 30
 _AHEAD: Final = 5.0  # of which the worker may take these while the API still answers
+_URGED: Final = 3.0  # asked twice, the worker may take these to give back what it has
 _STEADY: Final = 60.0  # a child that lived this long may be started again at once
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
 _LOOK: Final = 1.0
@@ -194,19 +195,25 @@ class Supervisor:
         for child in (self._guest, self._worker):
             child.signal(signal.SIGTERM)
         began, before, closed = time.monotonic(), self._asked, False
+        last = began + _FAREWELL
         while any(child.lives for child in everybody):
             for child in everybody:
                 child.ended()
-            hurry = self._asked > max(before, 1)
+            if (hurry := self._asked > max(before, 1)) and last > time.monotonic() + _URGED:
+                last = time.monotonic() + _URGED
+                self._worker.signal(signal.SIGTERM)
             if not closed and (hurry or not self._worker.lives or time.monotonic() > began + _AHEAD):
                 closed = True
-                self._listener.close()
-                for api in self._apis:
-                    api.signal(signal.SIGTERM)
-            if hurry or time.monotonic() > began + _FAREWELL:
+                self._turn_away()
+            if time.monotonic() > last or (hurry and not self._worker.lives):
                 for child in everybody:
                     child.signal(signal.SIGKILL)
             self._sleep(0.1)
+
+    def _turn_away(self) -> None:
+        self._listener.close()
+        for api in self._apis:
+            api.signal(signal.SIGTERM)
 
 
 def _how(code: int) -> str:

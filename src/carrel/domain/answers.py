@@ -32,6 +32,7 @@ class Passage:
 
     chunk: ChunkId
     document: DocumentId
+    version: VersionId
     source: SourceId
     tenant: TenantId
     title: str
@@ -45,6 +46,7 @@ class Passage:
     confidence: float = 0.0
     dense: float | None = None
     lexical: float | None = None
+    line: int | None = None
 
 
 class AnswerStatus(StrEnum):

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from carrel.domain.answers import ModelProblem, Usage
-from carrel.domain.ids import BotId, ChatId, ChunkId, DocumentId, MessageId, SourceId
+from carrel.domain.ids import BotId, ChatId, ChunkId, DocumentId, MessageId, SourceId, VersionId
 
 LONGEST_TITLE: Final = 80
 LONGEST_EXCERPT: Final = 400
@@ -40,6 +40,15 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """Which version an answer saw: its number, the newest one's, and when it was replaced, if it was."""
+
+    number: int
+    newest: int
+    replaced_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Quotation:
     """What `[n]` in an answer refers to, as it can be read now: `document` may be gone, and the chunk with its text."""
 
@@ -51,7 +60,10 @@ class Quotation:
     key: str | None = None
     heading_path: tuple[str, ...] = ()
     page: int | None = None
+    line: int | None = None
     text: str | None = None
+    version: VersionId | None = None
+    seen: Seen | None = None
 
     @property
     def is_readable(self) -> bool:

@@ -23,6 +23,8 @@ ChunkId = NewType("ChunkId", uuid.UUID)
 JobId = NewType("JobId", uuid.UUID)
 ChatId = NewType("ChatId", uuid.UUID)
 MessageId = NewType("MessageId", uuid.UUID)
+WebhookId = NewType("WebhookId", uuid.UUID)
+DeliveryId = NewType("DeliveryId", uuid.UUID)
 
 
 def new_id() -> uuid.UUID:

@@ -12,14 +12,16 @@ from carrel.domain.ids import JobId, TenantId, UserId
 class JobKind(StrEnum):
     INGEST = "ingest"
     PURGE = "purge"
+    EMPTY = "empty"
     WEIGH = "weigh"
     RESHAPE = "reshape"
     FAREWELL = "farewell"
     DESTROY = "destroy"
+    REFRESH = "refresh"
 
 
 # What waits until its tenant is active; the others forget, and forgetting waits for nobody.
-FOR_ACTIVE_TENANTS: Final = frozenset({JobKind.INGEST, JobKind.WEIGH, JobKind.RESHAPE})
+FOR_ACTIVE_TENANTS: Final = frozenset({JobKind.INGEST, JobKind.WEIGH, JobKind.RESHAPE, JobKind.REFRESH})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,16 @@ class Claim:
     epoch: int
     orphaned: bool = False
 
+    @property
+    def is_suspect(self) -> bool:
+        """A document whose worker died while it was at work on it: it may have been the reason."""
+        return self.kind is JobKind.INGEST and self.orphaned and self.attempts > 1
+
 
 MOST_ATTEMPTS = 5
+MOST_CRASHES: Final = 2
+CRASHES: Final = frozenset({"parser_crashed", "parser_memory", "parser_timeout"})
+"""What a reading ends with that took its process down; what a document refuses in good order is no crash."""
 LONGEST_DELAY = 300.0
 _DOUBLINGS = 9  # more give the longest delay anyway, and a purge is tried for ever
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final, assert_never
 
 from carrel.domain.ids import (
     BotId,
@@ -16,6 +17,7 @@ from carrel.domain.ids import (
     UserId,
     VersionId,
 )
+from carrel.domain.origins import Place, Run
 
 AttributeValue = str | int | float | bool
 Attributes = Mapping[str, AttributeValue]
@@ -34,7 +36,14 @@ class Duplicates(StrEnum):
 
 
 class SourceKind(StrEnum):
+    """Where documents come from: somebody brings them (the first two), or the source fetches them itself."""
+
     UPLOAD = "upload"
+    TEXT = "text"
+    URL = "url"
+    SITEMAP = "sitemap"
+    S3 = "s3"
+    FOLDER = "folder"
 
 
 class DocumentStatus(StrEnum):
@@ -46,6 +55,13 @@ class DocumentStatus(StrEnum):
     FAILED = "failed"
 
 
+class ContentFault(StrEnum):
+    """What can be wrong with bytes that are kept."""
+
+    MISSING = "content_missing"
+    DAMAGED = "content_damaged"
+
+
 class Stage(StrEnum):
     """Where the work on a version is."""
 
@@ -55,6 +71,35 @@ class Stage(StrEnum):
     EMBED = "embed"
     INDEX = "index"
     COMMIT = "commit"
+
+
+_BEGINS: Final[Mapping[Stage, int]] = {
+    Stage.QUEUED: 0,
+    Stage.PARSE: 5,
+    Stage.CHUNK: 15,
+    Stage.EMBED: 20,
+    Stage.INDEX: 85,
+    Stage.COMMIT: 95,
+}
+_ENDS: Final[Mapping[Stage, int]] = dict(zip(_BEGINS, (*list(_BEGINS.values())[1:], 100), strict=True))
+
+
+def reached(stage: Stage, share: float) -> int:
+    """Percent of the work on a version: which stage it is in, and what share of that is done."""
+    return _BEGINS[stage] + int((_ENDS[stage] - _BEGINS[stage]) * min(max(share, 0.0), 1.0))
+
+
+def percent_of(status: DocumentStatus, progress: int) -> int:
+    """What is shown: only work that has begun is somewhere between the beginning and the end."""
+    match status:
+        case DocumentStatus.PENDING:
+            return 0
+        case DocumentStatus.READY:
+            return 100
+        case DocumentStatus.PROCESSING | DocumentStatus.FAILED:
+            return progress
+        case _:
+            assert_never(status)
 
 
 class Outcome(StrEnum):
@@ -110,6 +155,11 @@ class Source:
     documents: Mapping[DocumentStatus, int]
     created_at: datetime
     metadata: Mapping[str, str] = field(default_factory=dict)
+    place: Place | None = None  # of a source that refreshes itself
+    schedule: int | None = None  # seconds from the end of one run to the next
+    paused: bool = False
+    last_run: Run | None = None
+    next_run_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +183,14 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """A document's bytes, as they were found when they were last read again."""
+
+    fault: ContentFault | None = None
+    checked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A document as its reader sees it: `status` is the newest version's, `live_version` the one that is searched."""
 
@@ -149,11 +207,26 @@ class Document:
     chunks: int
     attempts: int
     error: Failure | None
+    percent: int
     attributes: Attributes
     same_as: DocumentId | None
     created_at: datetime
     updated_at: datetime
     file: FileId | None = None  # that it was made of, by being attached
+    content: Content = field(default_factory=Content)  # of the version that a download gives
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the newest version of a document is; `error` is why it failed, or why it is tried again."""
+
+    document: DocumentId
+    source: SourceId
+    key: str
+    status: DocumentStatus
+    stage: Stage | None
+    percent: int
+    error: Failure | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +253,26 @@ class Version:
     size: int
     fingerprint: bytes
     rules: ChunkRules
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """What stays of a version when its text and bytes have gone: its number, its SHA-256 in hexadecimal, its times.
+
+    It was read from `live_from` to `live_until`; never, where the first is None, and is still, where the second is.
+    `brought_by` is the person who did, if one did.
+    """
+
+    id: VersionId
+    number: int
+    fingerprint: str
+    media_type: str
+    size: int
+    chunks: int
+    brought_by: UserId | None
+    created_at: datetime
+    live_from: datetime | None
+    live_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

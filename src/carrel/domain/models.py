@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from carrel.domain.errors import Invalid
-from carrel.domain.providers import ProviderCredential
+from carrel.domain.providers import S3, ProviderCredential
 
 EXTRACTIVE: Final = "extractive"
 
@@ -58,6 +58,8 @@ def judge_model(offer: Offer, model: str | None, credential: ProviderCredential 
 
 def unusable(provider: str, base_url: str | None) -> str | None:
     """Why a tenant's provider cannot be called at all; None if it can."""
+    if provider == S3:
+        return "A credential of s3 opens buckets, and no model."
     if provider == Protocol.BEDROCK and base_url is not None and bedrock_region(base_url) is None:
         return "A credential of bedrock has no address, or one as https://bedrock-runtime.eu-central-1.amazonaws.com."
     if provider not in {Protocol.OPENAI, Protocol.ANTHROPIC, Protocol.BEDROCK} and base_url is None:

@@ -1,9 +1,12 @@
 """What a source that refreshes itself must know of the place that its documents come from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 from typing import TypeAlias
+from uuid import UUID
 
-from carrel.domain.ids import CredentialId
+from carrel.domain.ids import CredentialId, DocumentId
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +46,59 @@ class Folder:
 
 
 Place: TypeAlias = Site | Bucket | Folder
+
+
+class RunState(StrEnum):
+    """running -> done | partial (some things could not be had, or it was stopped) | failed (the place could not)."""
+
+    RUNNING = "running"
+    DONE = "done"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
+class ItemStatus(StrEnum):
+    OK = "ok"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something could not be had: a stable code and a sentence."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a walk found, and what became of it."""
+
+    found: int = 0
+    created: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One walk of a source's place from its beginning to its end, or as far as it came."""
+
+    id: UUID
+    state: RunState
+    started_at: datetime
+    ended_at: datetime | None
+    counts: Counts = field(default_factory=Counts)
+    problem: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A thing that was seen at a source's place. Its document is not there where its name cannot be a key."""
+
+    key: str
+    document: DocumentId | None
+    failure: Reason | None
+    changed_at: datetime

@@ -10,6 +10,8 @@ from carrel.domain.errors import Invalid
 from carrel.domain.ids import CredentialId
 from carrel.domain.secret import Secret
 
+S3: Final = "s3"  # not of models: a key of buckets, as domain/buckets.py reads it
+
 _PROVIDER: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 _ADDRESS: Final = re.compile(r"[\x21-\x7e]{1,2000}", re.ASCII)
 

@@ -65,7 +65,9 @@ RIGHTS: Final[Mapping[Permission, Right]] = {
     Permission.ASK: Right("ask, and read one's own chats", _EVERYBODY, frozenset({Scope.ASK})),
     Permission.INGEST: Right("write and delete documents", _WRITERS, frozenset({Scope.INGEST})),
     Permission.CURATE: Right("make, change and delete sources and bots", _WRITERS, frozenset({Scope.MANAGE})),
-    Permission.MANAGE: Right("make and revoke keys, keep provider credentials", _ADMINS, frozenset({Scope.MANAGE})),
+    Permission.MANAGE: Right(
+        "make and revoke keys, keep provider credentials and webhooks", _ADMINS, frozenset({Scope.MANAGE})
+    ),
     Permission.MEMBERS: Right("invite, change, suspend and remove members", _ADMINS, frozenset({Scope.MANAGE})),
     Permission.AUDIT: Right("read the audit log and the usage", _ADMINS, frozenset({Scope.MANAGE})),
     Permission.TENANT: Right("rename and delete the organisation", _OWNERS, operator=True),

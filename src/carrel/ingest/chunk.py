@@ -51,7 +51,11 @@ def chunk(document: ParsedDocument, tokens: Tokens, rules: ChunkRules) -> list[C
     sections = [cutter.groups(section) for section in _sections(cutter.whole(document.blocks))]
     groups = (part for group in _joined(sections, rules.size) for part in cutter.parted(group))
     known: dict[int, int] = {}  # each id as one number, however often it occurs: a long text has millions
-    return [_chunk(document.text, tokens, group, ordinal, known=known) for ordinal, group in enumerate(groups)]
+    lines = _Lines(document.text)
+    return [
+        replace(_chunk(document.text, tokens, group, ordinal, known=known), line=lines.first(group, tokens))
+        for ordinal, group in enumerate(groups)
+    ]
 
 
 def _divided(tokens: Tokens) -> Tokens:
@@ -167,6 +171,28 @@ class _Cutter:
 
     def _place(self, character: int) -> int:
         return bisect_left(self._starts, character)
+
+
+class _Lines:
+    """Counts on from where it counted last: a block may be as long as the document, and be cut into thousands."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._block: Block | None = None
+        self._place = self._ends = 0
+
+    def first(self, group: _Group, tokens: Tokens) -> int | None:
+        """The line of the file on which the group begins."""
+        block, place = group[0].block, int(tokens.spans[group[0].first, 0])
+        if block.line is None:
+            return None
+        if block is not self._block:
+            self._block, self._place, self._ends = block, block.start, 0
+        least, most = sorted((self._place, place))
+        between = self._text.count("\n", least, most)
+        self._ends += between if place >= self._place else -between
+        self._place = place
+        return block.line_after(self._ends)
 
 
 def _announcing(group: _Group, size: int) -> _Group:

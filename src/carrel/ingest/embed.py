@@ -1,6 +1,8 @@
 """Embedding: each chunk with its title and headings before it, within the embedder's length, in batches."""
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Final
 
 from carrel.domain.text import Chunk
@@ -8,38 +10,54 @@ from carrel.ports.embedder import Embedder, Vector
 
 _BATCH: Final = 512  # texts; an embedder divides them as it likes
 _LONGEST_CONTEXT: Final = 32
+_HASH: Final = 16  # bytes
 
 
-async def embed(embedder: Embedder, title: str, chunks: Sequence[Chunk]) -> list[Vector]:
-    """One vector for each chunk, in order. Raises Unavailable.
+class Reader:
+    """What the embedder reads of each chunk of one document."""
+
+    def __init__(self, embedder: Embedder, title: str) -> None:
+        self._embedder = embedder
+        self._title = title
+        self._contexts: dict[tuple[str, ...], tuple[int, ...]] = {}
+
+    def reading(self, chunk: Chunk) -> tuple[int, ...]:
+        """The title and the headings say what a chunk is about; the chunk's own tokens are never cut for them."""
+        path = chunk.heading_path
+        if path not in self._contexts:
+            context = self._embedder.tokenize(context_of(self._title, path))
+            self._contexts[path] = tuple(context.ids[:_LONGEST_CONTEXT])
+        room = min(_LONGEST_CONTEXT, self._embedder.profile.max_tokens - len(chunk.tokens))
+        return (*self._contexts[path][: max(room, 0)], *chunk.tokens)
+
+    def hashed(self, chunk: Chunk) -> bytes:
+        """Equal for chunks to which the embedder gives the same vector."""
+        return sha256(array("q", self.reading(chunk))).digest()[:_HASH]
+
+
+async def embed(
+    embedder: Embedder, title: str, chunks: Sequence[Chunk], *, advanced: Callable[[float], None] = lambda _: None
+) -> list[Vector]:
+    """One vector for each chunk, in order; `advanced` hears what share is done. Raises Unavailable.
 
     Chunks that read the same are embedded once: a megabyte of one letter is hundreds of them.
     """
     readings = [(chunk.heading_path, chunk.tokens) for chunk in chunks]
     distinct = dict(zip(readings, chunks, strict=True))
-    vectors = await _each(embedder, title, list(distinct.values()))
+    vectors = await _each(embedder, title, list(distinct.values()), advanced)
     vector_of = dict(zip(distinct, vectors, strict=True))
     return [vector_of[reading] for reading in readings]
 
 
-async def _each(embedder: Embedder, title: str, chunks: Sequence[Chunk]) -> list[Vector]:
-    known: dict[tuple[str, ...], tuple[int, ...]] = {}
+async def _each(
+    embedder: Embedder, title: str, chunks: Sequence[Chunk], advanced: Callable[[float], None]
+) -> list[Vector]:
+    reader = Reader(embedder, title)
     vectors: list[Vector] = []
     for first in range(0, len(chunks), _BATCH):
-        batch = [_with_context(embedder, title, chunk, known) for chunk in chunks[first : first + _BATCH]]
-        vectors.extend(await embedder.embed(batch))
+        vectors.extend(await embedder.embed([reader.reading(chunk) for chunk in chunks[first : first + _BATCH]]))
+        advanced(len(vectors) / len(chunks))
     return vectors
-
-
-def _with_context(
-    embedder: Embedder, title: str, chunk: Chunk, known: dict[tuple[str, ...], tuple[int, ...]]
-) -> tuple[int, ...]:
-    """The title and the headings say what a chunk is about; the chunk's own tokens are never cut for them."""
-    path = chunk.heading_path
-    if path not in known:
-        known[path] = tuple(embedder.tokenize(context_of(title, path)).ids[:_LONGEST_CONTEXT])
-    room = min(_LONGEST_CONTEXT, embedder.profile.max_tokens - len(chunk.tokens))
-    return (*known[path][: max(room, 0)], *chunk.tokens)
 
 
 def context_of(title: str, heading_path: tuple[str, ...]) -> str:

@@ -42,4 +42,4 @@ class Farewell:
                 await sources.delete(tx, source)
             except NotFound:  # it went meanwhile
                 return
-            await erasure.erase_source(tx, source)
+            await erasure.hide_source(tx, source)

@@ -1,7 +1,7 @@
 """Indexing: the chunks beside the live version's, then their entries in both indexes. Repeatable until the commit."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from carrel.domain.access import TenantGrant
@@ -21,12 +21,13 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A version's chunks under their ids."""
+    """A version's chunks under their ids. `readings` are hashes of what the embedder reads of each, where known."""
 
     version: Version
     generation: Generation
     title: str
     chunks: Mapping[ChunkId, Chunk]
+    readings: Mapping[ChunkId, bytes]
 
 
 class Indexer:
@@ -42,12 +43,12 @@ class Indexer:
         """Write the text; no reader sees it before the commit. Raises LeaseLost."""
         async with self._database.transaction(grant, timeout=300) as tx:
             await jobs.hold(tx, claim)
-            await chunks.write(tx, prepared.version, prepared.generation.id, prepared.chunks)
+            generation = prepared.generation.id
+            await chunks.write(tx, prepared.version, generation, prepared.chunks, readings=prepared.readings)
 
-    async def dense(self, grant: TenantGrant, prepared: Prepared, vectors: Sequence[Vector]) -> None:
+    async def dense(self, grant: TenantGrant, prepared: Prepared, vectors: Mapping[ChunkId, Vector]) -> None:
         entries = [
-            DenseEntry(chunk, prepared.version.source, prepared.version.id, vector)
-            for chunk, vector in zip(prepared.chunks, vectors, strict=True)
+            DenseEntry(chunk, prepared.version.source, prepared.version.id, vector) for chunk, vector in vectors.items()
         ]
         for first in range(0, len(entries), _BATCH):
             await self._vectors.of(grant).put(entries[first : first + _BATCH])

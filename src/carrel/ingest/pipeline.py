@@ -11,17 +11,19 @@ from carrel.domain.errors import Conflict, NotFound, Unreadable
 from carrel.domain.ids import ChunkId, VersionId, chunk_id
 from carrel.domain.jobs import Claim, JobKind
 from carrel.domain.keys import title_from_key
-from carrel.domain.library import Generation, Stage, Version
+from carrel.domain.library import Generation, Stage, Version, reached
 from carrel.domain.text import Chunk, ParsedDocument
+from carrel.domain.webhooks import Occasion
 from carrel.ingest.chunk import chunk
-from carrel.ingest.embed import embed
+from carrel.ingest.embed import Reader
 from carrel.ingest.index import Indexer, Prepared
+from carrel.ingest.reuse import Embedded, Reuse
 from carrel.ports.blobs import Blobs
-from carrel.ports.embedder import Embedder, Vector
+from carrel.ports.embedder import Embedder
 from carrel.ports.lexical import Analyzer
 from carrel.ports.parser import Parser
 from carrel.ports.vectors import Twin, VectorIndexes
-from carrel.store import chunks, erasure, generations, jobs, versions
+from carrel.store import chunks, erasure, generations, jobs, versions, webhooks
 from carrel.store.transaction import Database
 from carrel.store.versions import LiveTwin
 
@@ -30,11 +32,23 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Work:
-    """One claimed job on its way; `stage` is where it is, for the heartbeat and for the reason of a failure."""
+    """One claimed job on its way; `stage` is where it is, for the heartbeat and for the reason of a failure.
+
+    `is_watched`: a crash was counted before it could happen. `share` is how much of its embedding is done.
+    """
 
     claim: Claim
     grant: TenantGrant
     stage: Stage = field(default=Stage.QUEUED)
+    is_watched: bool = False
+    share: float = 0.0
+
+    @property
+    def percent(self) -> int:
+        return reached(self.stage, self.share if self.stage is Stage.EMBED else 0.0)
+
+    def embedded(self, share: float) -> None:
+        self.share = share
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,7 @@ class Tools:
 class Ingestion:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
+        self._reused = Reuse(tools.database, tools.embedder, tools.vectors)
 
     async def run(self, work: Work) -> None:
         """Raises LeaseLost when the version is not ours any more; Refusals say why it cannot be done."""
@@ -61,8 +76,8 @@ class Ingestion:
             return
         parsed = await self._parse(work, version)
         prepared = await self._chunk(work, version, generation, parsed)
-        vectors = await self._embed(work, prepared)
-        await self._index(work, prepared, vectors)
+        embedded = await self._embed(work, prepared)
+        await self._index(work, prepared, embedded)
         await self._commit(work, prepared)
 
     async def _fetch(self, work: Work) -> tuple[Version, Generation, LiveTwin | None]:
@@ -87,23 +102,27 @@ class Ingestion:
 
     async def _chunk(self, work: Work, version: Version, generation: Generation, parsed: ParsedDocument) -> Prepared:
         work.stage = Stage.CHUNK
-        found = await asyncio.to_thread(self._tokenize_and_chunk, version, parsed)
+        return await asyncio.to_thread(self._prepared, version, generation, parsed)
+
+    def _prepared(self, version: Version, generation: Generation, parsed: ParsedDocument) -> Prepared:
+        embedder = self._tools.embedder
+        rules = version.rules.within(embedder.profile.max_tokens)
+        found = _with_ids(version, generation, chunk(parsed, embedder.tokenize(parsed.text), rules))
         if not found:
             raise Unreadable("The document holds no text.", code="no_text")
         title = parsed.title or title_from_key(version.key)
-        return Prepared(version, generation, title, _with_ids(version, generation, found))
+        reader = Reader(embedder, title)
+        readings = {identifier: reader.hashed(piece) for identifier, piece in found.items()}
+        return Prepared(version, generation, title, found, readings)
 
-    def _tokenize_and_chunk(self, version: Version, parsed: ParsedDocument) -> list[Chunk]:
-        rules = version.rules.within(self._tools.embedder.profile.max_tokens)
-        return chunk(parsed, self._tools.embedder.tokenize(parsed.text), rules)
-
-    async def _embed(self, work: Work, prepared: Prepared) -> list[Vector]:
+    async def _embed(self, work: Work, prepared: Prepared) -> Embedded:
         work.stage = Stage.EMBED
-        return await embed(self._tools.embedder, prepared.title, list(prepared.chunks.values()))
+        return await self._reused.embed(work.grant, prepared, advanced=work.embedded)
 
-    async def _index(self, work: Work, prepared: Prepared, vectors: list[Vector]) -> None:
+    async def _index(self, work: Work, prepared: Prepared, embedded: Embedded) -> None:
         work.stage = Stage.INDEX
         await self._tools.indexer.keep(work.grant, work.claim, prepared)
+        vectors = await self._reused.copy(work.grant, prepared, embedded)
         await self._tools.indexer.dense(work.grant, prepared, vectors)
         await self._tools.indexer.lexical(work.grant, prepared)
 
@@ -117,6 +136,7 @@ class Ingestion:
             await versions.make_live(
                 tx, version, title=prepared.title, chunks=len(prepared.chunks), attempts=work.claim.attempts
             )
+            await webhooks.announce_version(tx, Occasion.DOCUMENT_READY, version.id)
             await erasure.discard(tx, version.document, await versions.superseded(tx, version.document))
             await jobs.finish(tx, work.claim)
             await jobs.enqueue(tx, JobKind.WEIGH, work.grant.tenant, delay=0.5)
@@ -127,8 +147,11 @@ class Ingestion:
         async with self._tools.database.transaction(work.grant) as tx:
             stored = await chunks.stored(tx, twin.version, generation.id)
         title = title_from_key(version.key) if twin.title == title_from_key(twin.key) else twin.title
-        prepared = Prepared(version, generation, title, _with_ids(version, generation, [c.chunk for c in stored]))
-        pairs = [Twin(old.id, new) for old, new in zip(stored, prepared.chunks, strict=True)]
+        found = _with_ids(version, generation, [one.chunk for one in stored])
+        siblings = list(zip(stored, found, strict=True))
+        readings = {new: old.reading for old, new in siblings if old.reading is not None}
+        prepared = Prepared(version, generation, title, found, readings)
+        pairs = [Twin(old.id, new) for old, new in siblings]
         work.stage = Stage.INDEX
         await self._tools.indexer.keep(work.grant, work.claim, prepared)
         copied = await self._tools.vectors.of(work.grant).copy(pairs, source=version.source, version=version.id)

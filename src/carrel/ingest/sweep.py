@@ -15,13 +15,12 @@ from carrel.domain.ids import TenantId
 from carrel.domain.layout import Thresholds
 from carrel.ingest.reshape import consider
 from carrel.ports.blobs import Blobs
-from carrel.store import idempotency, life, quotas, tenants, versions
+from carrel.store import deliveries, idempotency, life, quotas, tenants, versions
 from carrel.store.transaction import Database
 
 log = structlog.get_logger(__name__)
 
 _GRACE: Final = 86_400.0
-_BATCH: Final = 1_000
 _MEMORY: Final = 7 * 86_400.0  # seconds: a worker may have been down for a week-end
 
 
@@ -41,15 +40,15 @@ class Sweep:
         async for tenant in tenants.each(self._database):
             with suppress(NotFound):  # destroyed since it was listed
                 await self._tend(tenant)
-            old = await self._blobs.older(tenant, seconds=self._grace)
-            for first in range(0, len(old), _BATCH):
-                await self._forget_strays(tenant, old[first : first + _BATCH])
+            async for old in self._blobs.older(tenant, seconds=self._grace):
+                await self._forget_strays(tenant, old)
         await self._follow_the_destroyed()
 
     async def _tend(self, tenant: TenantId) -> None:
         async with self._database.transaction(for_job(tenant, None)) as tx:
             await consider(tx, self._thresholds)
             await idempotency.forget_old(tx)
+            await deliveries.forget_old(tx)
             await quotas.tidy(tx)
 
     async def _follow_the_destroyed(self) -> None:
@@ -57,8 +56,9 @@ class Sweep:
         async with self._database.transaction(for_machine()) as tx:
             gone = await life.lately_destroyed(tx, seconds=_MEMORY)
         for tenant in gone:
-            for stray in await self._blobs.older(tenant, seconds=self._grace):
-                await self._blobs.delete(stray)
+            async for strays in self._blobs.older(tenant, seconds=self._grace):
+                for stray in strays:
+                    await self._blobs.delete(stray)
 
     async def _forget_strays(self, tenant: TenantId, blobs: list[str]) -> None:
         async with self._database.transaction(for_job(tenant, None)) as tx:

@@ -9,12 +9,13 @@ from typing import Final, TypeAlias, assert_never
 
 from carrel.domain.access import Principal, TenantGrant, enter
 from carrel.domain.audit import Act
-from carrel.domain.errors import Invalid, Refusal, Throttled, Unavailable
+from carrel.domain.errors import Conflict, Invalid, Refusal, Throttled, Unavailable
 from carrel.domain.ids import DocumentId, SourceId, UserId, VersionId, document_id
 from carrel.domain.keys import document_key
 from carrel.domain.library import Blob, Document, DocumentStatus, Outcome, Source
 from carrel.domain.quotas import NO_QUOTAS, NOTHING_HELD, Hold, Quotas, Resource
 from carrel.domain.rights import Permission
+from carrel.ingest.presence import Presence
 from carrel.ports.blobs import Blobs
 from carrel.store import audit, documents, erasure, idempotency, sources, versions
 from carrel.store import quotas as counters
@@ -112,12 +113,16 @@ class Uploads:
         self._quotas = quotas
         self._blobs = blobs
         self._judge_type = judge_type
+        self._presence = Presence(database, blobs)
 
     async def dock(self, principal: Principal, source: SourceId) -> Dock:
-        """Before any byte is read; what comes is judged by the quota when it is committed. Raises Denied, NotFound."""
+        """Before any byte is read; what comes is judged by the quota when it is committed.
+
+        Raises Denied, NotFound, Conflict `source_refreshes`.
+        """
         grant = enter(principal, Permission.INGEST)
         async with self._database.transaction(grant) as tx:
-            return Dock(grant, await sources.find(tx, source), principal.person)
+            return Dock(grant, _open(await sources.find(tx, source)), principal.person)
 
     @asynccontextmanager
     async def docked(
@@ -126,11 +131,12 @@ class Uploads:
         """As `dock`, with room for as many bytes as are expected; what was not needed is given back at the end.
 
         None is for a sender that does not say: then room is made while it sends. With a key, a document that would be
-        new is refused when the quota of documents is used up. Raises Denied, NotFound, Throttled `quota_exceeded`.
+        new is refused when the quota of documents is used up. Raises Denied, NotFound, Throttled `quota_exceeded`,
+        Conflict `source_refreshes`.
         """
         grant, room = enter(principal, Permission.INGEST), _STEP if expects is None else expects
         async with self._database.transaction(grant) as tx:
-            found = await sources.find(tx, source)
+            found = _open(await sources.find(tx, source))
             hold = (await counters.reserve(tx, Wanted(bytes=room), self._quotas)).hold
             if key is not None and hold.is_full(Resource.DOCUMENTS):
                 await _demand_known(tx, found, key)
@@ -174,8 +180,14 @@ class Uploads:
         self._judge_type(key, declared, content[:_HEAD])
         document = document_id(dock.source.id, key)
         async with self._database.transaction(dock.grant) as tx:
-            unchanged = await versions.is_unchanged(tx, document, fingerprint)
-        return Delivery(key, Outcome.UNCHANGED, document, sha256=fingerprint) if unchanged else None
+            known = await versions.unchanged_one(tx, document, fingerprint)
+        if known is None or await self._presence.lost(dock.grant, {document: known}):
+            return None
+        return Delivery(key, Outcome.UNCHANGED, document, sha256=fingerprint)
+
+    def judge(self, name: str, declared: str | None, head: bytes) -> str:
+        """The media type, by the first bytes, before the rest is read. Raises Invalid (also Unsupported)."""
+        return self._judge_type(document_key(name), declared, head)
 
     async def take(
         self, dock: Dock, name: str, content: AsyncIterator[bytes], *, declared: str | None, room: int
@@ -206,10 +218,7 @@ class Uploads:
         """
         report = report or _Report(1)
         try:
-            async with self._database.transaction(dock.grant) as tx:
-                registered = await register(tx, dock, arrival, quotas=self._quotas)
-                await report.tell(tx, dock, registered)
-            report.committed(registered)
+            registered = await self._registered(dock, arrival, report)
         except Refusal as refusal:
             if not refusal.retryable or isinstance(refusal, Throttled):
                 await self._blobs.delete(arrival.blob.key)
@@ -224,6 +233,17 @@ class Uploads:
             registered.same_as,
             sha256=arrival.blob.sha256,
         )
+
+    async def _registered(self, dock: Dock, arrival: Arrival, report: _Report) -> Registered:
+        """Bytes that are known and have been lost count as new."""
+        while True:
+            async with self._database.transaction(dock.grant) as tx:
+                registered = await register(tx, dock, arrival, quotas=self._quotas)
+                await report.tell(tx, dock, registered)
+            report.committed(registered)
+            known = registered.known
+            if known is None or not await self._presence.lost(dock.grant, {registered.document: known}):
+                return registered
 
     async def commit_all(
         self, dock: Dock, arrivals: Sequence[Brought], *, memo: Memo[list[Delivery]] | None = None
@@ -262,7 +282,8 @@ class Uploads:
         documents = {document_id(dock.source.id, one.key): one for one in held}
         async with self._database.transaction(dock.grant) as tx:
             same = await versions.unchanged(tx, {document: one.sha256 for document, one in documents.items()})
-        found = ((documents[document], document) for document in same)
+        lost = await self._presence.lost(dock.grant, same)
+        found = ((documents[document], document) for document in same.keys() - lost)
         return {one.key: Delivery(one.key, Outcome.UNCHANGED, document, sha256=one.sha256) for one, document in found}
 
     async def _settle(self, dock: Dock, brought: Brought, batch: _Batch) -> Delivery:
@@ -302,8 +323,13 @@ class Uploads:
         except Invalid as problem:
             return Delivery(name, Outcome.REJECTED, problem=problem)
 
-    async def settled(self, dock: Dock, delivery: Delivery, *, seconds: float) -> Document:
-        """The document once its newest version is ready or failed, or as it is when the time is over."""
+    async def settled(
+        self, dock: Dock, delivery: Delivery, *, seconds: float, seen: Callable[[Document], None] = lambda _: None
+    ) -> Document:
+        """The document once its newest version is ready or failed, or as it is when the time is over.
+
+        `seen` is shown it at each look.
+        """
         if delivery.document is None:
             raise Unavailable("There is nothing to wait for.")
         deadline = asyncio.get_running_loop().time() + seconds
@@ -311,6 +337,7 @@ class Uploads:
         while True:
             async with self._database.transaction(dock.grant) as tx:
                 document = await documents.get(tx, delivery.document)
+            seen(document)
             if document.status in {DocumentStatus.READY, DocumentStatus.FAILED} or _now() + pause > deadline:
                 return document
             await asyncio.sleep(pause)
@@ -331,6 +358,13 @@ async def register(tx: Transaction, dock: Dock, arrival: Arrival, *, quotas: Quo
         await counters.charge(tx, dock.hold, documents=int(new), size=size, defaults=quotas)
         await versions.demand(tx, dock.source, registered.version, size)
     return registered
+
+
+def _open(source: Source) -> Source:
+    """Raises Conflict `source_refreshes` for one that nobody brings anything to."""
+    if source.place is not None:
+        raise Conflict("This source fetches its documents itself: bring yours to another one.", code="source_refreshes")
+    return source
 
 
 async def _demand_known(tx: Transaction, source: Source, key: str) -> None:

@@ -8,11 +8,11 @@ from carrel.domain.access import Principal, enter
 from carrel.domain.audit import Act
 from carrel.domain.errors import Conflict, Invalid, TooLarge
 from carrel.domain.ids import DocumentId, GenerationId, SourceId, VersionId
-from carrel.domain.library import AttributeValue, Document
+from carrel.domain.library import AttributeValue, Document, VersionRecord
 from carrel.domain.rights import Permission
 from carrel.domain.text import Chunk
 from carrel.ports.blobs import Blobs
-from carrel.store import audit, chunks, documents, generations, sources
+from carrel.store import audit, chunks, documents, generations, records, sources
 from carrel.store.documents import Shelf, Strip
 from carrel.store.pages import Page
 from carrel.store.steps import Step, Walked
@@ -22,7 +22,10 @@ __all__ = ["Documents", "Download", "Reading", "Shelf", "Strip"]
 
 _MOST_ATTRIBUTES = 64
 _LONGEST = 512
-_WRITTEN = frozenset({"text/plain", "text/markdown"})
+_WRITTEN = frozenset({
+    "text/plain", "text/markdown", "text/x-rst", "text/csv", "text/tab-separated-values", "application/json",
+    "application/x-ndjson", "application/yaml", "application/xml", "text/x-source",
+})  # fmt: skip
 _MOST_READ = 2 * 1024 * 1024
 
 
@@ -60,6 +63,13 @@ class Documents:
         """Raises Denied, NotFound for a source or bot that is not there, Invalid `invalid_cursor`."""
         async with self._database.transaction(enter(principal, Permission.METADATA)) as tx:
             return await documents.listed(tx, shelf, limit=limit, cursor=cursor)
+
+    async def versions(
+        self, principal: Principal, document: DocumentId, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[VersionRecord]:
+        """Those that there were too, newest first. Raises Denied, NotFound, Invalid `invalid_cursor`."""
+        async with self._database.transaction(enter(principal, Permission.METADATA)) as tx:
+            return await records.listed(tx, document, limit=limit, cursor=cursor)
 
     async def walk(self, principal: Principal, strip: Strip, step: Step) -> Walked[Document]:
         """One source's documents. Raises Denied, NotFound for a source that is not there, Invalid `invalid_cursor`."""

@@ -1,34 +1,54 @@
 """Sources: made, listed, changed. Deleting one is forgetting, and belongs to ingestion."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
-from carrel.domain.access import Principal, enter, enter_unlimited
+from carrel.domain.access import Principal, TenantGrant, enter, enter_unlimited
 from carrel.domain.answers import Wish
 from carrel.domain.audit import Act
-from carrel.domain.errors import Invalid
+from carrel.domain.errors import Invalid, NotFound
 from carrel.domain.ids import BotId, SourceId
+from carrel.domain.jobs import JobKind
 from carrel.domain.library import ChunkRules, Duplicates, Source
+from carrel.domain.origins import Bucket, Place
+from carrel.domain.places import Fields, judge_schedule, place_of
 from carrel.domain.rights import Permission
-from carrel.store import audit, idempotency, sources
+from carrel.ports.origins import Origins
+from carrel.store import audit, idempotency, jobs, providers, source_items, sources, tenants
 from carrel.store.idempotency import Memo, Replayed, StoredAnswer
 from carrel.store.pages import Page
 from carrel.store.sources import NewSource
 from carrel.store.steps import Step, Walked
 from carrel.store.transaction import Database, Transaction
 
-__all__ = ["Memo", "NewSource", "Page", "Replayed", "Sources", "Step", "StoredAnswer", "Walked"]
+__all__ = ["Memo", "NewSource", "Page", "Refit", "Replayed", "Sources", "Step", "StoredAnswer", "Walked"]
 
 _SIZES = range(32, 2049)
 
 
+@dataclass(frozen=True, slots=True)
+class Refit:
+    """Where and when a source refreshes itself from now on. Without `place` that stays."""
+
+    place: Fields | None = None
+    schedule: int | None = None
+    keeps_schedule: bool = True
+
+
 class Sources:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, origins: Origins) -> None:
         self._database = database
+        self._origins = origins
 
     async def create(self, principal: Principal, new: NewSource, *, memo: Memo[Source] | None = None) -> Source:
-        """Raises Denied, Invalid, Conflict `source_exists`."""
+        """One that refreshes itself begins at once.
+
+        Raises Denied, Invalid, Conflict `source_exists`, NotFound for a credential that is not there.
+        """
         grant = enter_unlimited(principal, Permission.CURATE)
         _judge(new.chunk)
+        judge_schedule(new.kind, new.schedule)
+        await self._demand(grant, new.place)
         async with self._database.transaction(grant) as tx:
             return await idempotency.once(tx, memo, lambda: _added(tx, new))
 
@@ -69,18 +89,62 @@ class Sources:
         name: str | None = None,
         duplicates: Duplicates | None = None,
         metadata: Mapping[str, str] | None = None,
+        refit: Refit | None = None,
     ) -> Source:
-        """Raises Denied, NotFound, Conflict `source_exists`."""
-        async with self._database.transaction(enter_unlimited(principal, Permission.CURATE)) as tx:
+        """Raises Denied, Invalid, NotFound, Conflict `source_exists`."""
+        grant = enter_unlimited(principal, Permission.CURATE)
+        fetched = None if refit is None else await self._refitted(grant, source, refit)
+        async with self._database.transaction(grant) as tx:
             changed = await sources.change(tx, source, name=name, duplicates=duplicates, metadata=metadata)
             await audit.record(tx, Act.SOURCE_CHANGED, source)
-            return changed
+            if fetched is None:
+                return changed
+            await _refit(tx, changed, *fetched)
+            return await sources.get(tx, source)
+
+    async def _refitted(self, grant: TenantGrant, source: SourceId, refit: Refit) -> tuple[Place | None, int | None]:
+        async with self._database.transaction(grant) as tx:
+            now = await sources.find(tx, source)
+        place = now.place if refit.place is None else place_of(now.kind, refit.place)
+        schedule = now.schedule if refit.keeps_schedule else refit.schedule
+        judge_schedule(now.kind, schedule)
+        if place != now.place:
+            await self._demand(grant, place)
+        return place, schedule
+
+    async def _demand(self, grant: TenantGrant, place: Place | None) -> None:
+        if place is None:
+            return
+        async with self._database.transaction(grant) as tx:
+            tenant = await tenants.find(tx, str(grant.tenant))
+            if isinstance(place, Bucket) and place.credential is not None:
+                await providers.get(tx, place.credential)
+        if tenant is None:
+            raise NotFound
+        await self._origins.demand(tenant.slug, place)
 
 
 async def _added(tx: Transaction, new: NewSource) -> Source:
     added = await sources.add(tx, new)
     await audit.record(tx, Act.SOURCE_CREATED, added.id)
-    return added
+    if added.place is None:
+        return added
+    await jobs.enqueue(tx, JobKind.REFRESH, added.id, owner=added.owner)
+    return await sources.get(tx, added.id)
+
+
+async def _refit(tx: Transaction, source: Source, place: Place | None, schedule: int | None) -> None:
+    """Another place is walked at once, and whole; another schedule holds from now on."""
+    if place is None or (place, schedule) == (source.place, source.schedule):
+        return
+    await sources.replace(tx, source.id, place, schedule)
+    if place != source.place:
+        await source_items.forget_tags(tx, source.id)
+    if schedule is None:
+        await jobs.unschedule(tx, JobKind.REFRESH, source.id)
+    if not source.paused and (place != source.place or schedule is not None):
+        delay = schedule if place == source.place and schedule else 0
+        await jobs.enqueue(tx, JobKind.REFRESH, source.id, owner=source.owner, delay=delay)
 
 
 def _judge(rules: ChunkRules) -> None:

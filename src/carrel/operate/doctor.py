@@ -16,7 +16,7 @@ from carrel.domain.errors import Refusal
 from carrel.domain.ids import first_id
 from carrel.domain.library import DocumentStatus, Tenant
 from carrel.domain.rights import Permission
-from carrel.store import catalogue, chats, credentials, documents, jobs, tenants
+from carrel.store import catalogue, chats, contents, credentials, documents, jobs, tenants
 from carrel.store.documents import Shelf
 from carrel.store.transaction import Database
 
@@ -50,7 +50,7 @@ class Patient:
     migrates_itself: bool
     embedder: Callable[[], Awaitable[Remark]]
     model: Callable[[], Awaitable[Remark]]
-    blobs: Path
+    blobs: Callable[[], Awaitable[Sequence[Remark]]]
     sandbox: Callable[[], Awaitable[Sequence[tuple[bool, str]]]]
 
 
@@ -61,8 +61,9 @@ async def examine(patient: Patient, *, patience: float) -> list[Remark]:
         _guarded("embedder", _embedder(patient), patience),
         _guarded("model", _model(patient), patience),
         _guarded("parsers", _sandbox(patient), patience),
+        _guarded("blobs", patient.blobs(), patience),
     )
-    return [*patient.settings, *_blobs(patient.blobs), *(remark for part in parts for remark in part)]
+    return [*patient.settings, *(remark for part in parts for remark in part)]
 
 
 async def examine_queue(database: Database) -> Sequence[Remark]:
@@ -94,7 +95,8 @@ async def _database(patient: Patient) -> Sequence[Remark]:
         try:
             walls = _walls(await catalogue.inspect(address))
             known = await _tenants(database)
-            content = [*await _operator(database), *await _failed(database, known), *await _degraded(database, known)]
+            content = [*await _operator(database), *await _failed(database, known), *await _faults(database, known)]
+            content += await _degraded(database, known)
             return [_server(seen), *walls, *await examine_queue(database), *content]
         finally:
             await database.close()
@@ -146,6 +148,22 @@ async def _failed(database: Database, known: Sequence[Tenant]) -> Sequence[Remar
     return remarks or [Remark(Mark.GOOD, "documents", f"None has failed ({len(known)} tenants looked at).")]
 
 
+async def _faults(database: Database, known: Sequence[Tenant]) -> Sequence[Remark]:
+    """Bytes that were found missing or damaged, tenant by tenant: the log has each."""
+    remarks = []
+    for tenant in known:
+        async with database.transaction(enter(console(tenant.id), Permission.METADATA)) as tx:
+            counted = await contents.count(tx)
+        if counted.missing or counted.damaged:
+            sentence = (
+                f"Of {counted.versions} uploads in {tenant.slug} the bytes of {counted.missing} are missing and those"
+                f" of {counted.damaged} damaged; upload them again. `content.missing` and `content.damaged` in the log"
+                " name their documents."
+            )
+            remarks.append(Remark(Mark.WRONG, "contents", sentence))
+    return remarks or [Remark(Mark.GOOD, "contents", "No uploaded bytes were found missing or damaged.")]
+
+
 async def _degraded(database: Database, known: Sequence[Tenant]) -> Sequence[Remark]:
     """Answers of the last day that a model owed, tenant by tenant: the log has each with its reason."""
     remarks, since = [], first_id(_DAY)
@@ -174,7 +192,8 @@ async def _sandbox(patient: Patient) -> Sequence[Remark]:
     return [Remark(Mark.GOOD if stands else Mark.NOTE, "parsers", sentence) for stands, sentence in walls]
 
 
-def _blobs(folder: Path) -> Iterator[Remark]:
+def folder_remarks(folder: Path) -> Iterator[Remark]:
+    """On a folder of uploaded bytes, and on its disk."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not _is_writable(existing):
         yield Remark(Mark.WRONG, "blobs", f"Nothing can be written to {existing}: give it to the user {os.geteuid()}.")

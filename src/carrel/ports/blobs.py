@@ -1,6 +1,6 @@
 """Keeping the bytes that were uploaded."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -22,10 +22,17 @@ class Blobs(Protocol):
 
     def read(self, key: str) -> AsyncIterator[bytes]: ...
 
+    async def missing(self, keys: Collection[str]) -> set[str]:
+        """Those that are not there. Raises Unavailable where the store as a whole is not."""
+        ...
+
     async def delete(self, key: str) -> None:
         """Deleting what is not there is no error."""
         ...
 
-    async def older(self, tenant: TenantId, *, seconds: float) -> list[str]:
-        """The keys of what has lain there for longer than that, unfinished writes included."""
+    def older(self, tenant: TenantId, *, seconds: float) -> AsyncIterator[list[str]]:
+        """The keys of what has lain there for longer than that, at most 1,000 at a time; they may go meanwhile.
+
+        Unfinished writes are included where they can be seen.
+        """
         ...

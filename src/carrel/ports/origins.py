@@ -9,7 +9,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from carrel.domain.access import TenantGrant
 from carrel.domain.errors import Refusal
+from carrel.domain.origins import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +90,15 @@ class Notice:
 
     key: str | None
     settled: AbstractAsyncContextManager[None]
+
+
+class Origins(Protocol):
+    """Where places are found, and which of them a tenant may name at all."""
+
+    async def demand(self, slug: str, place: Place) -> None:
+        """Raises Invalid, naming the field, for a place that this tenant may not name, or that cannot be one."""
+        ...
+
+    def opened(self, grant: TenantGrant, slug: str, place: Place) -> AbstractAsyncContextManager[Origin]:
+        """Judged anew, since what is allowed may have changed. Raises a Refusal."""
+        ...

@@ -19,7 +19,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
-from carrel.settings.doors import Limits, Mcp, NoLogin, OidcLogin, Outbox, Smtp, TenantRates
+from carrel.settings.blobs import LocalBlobs, S3Blobs
+from carrel.settings.doors import Limits, Mcp, NoLogin, OidcLogin, Outbox, Smtp, TenantRates, Webhooks
 from carrel.settings.group import Group
 from carrel.settings.models import (
     Answers,
@@ -37,6 +38,8 @@ from carrel.settings.models import (
     RemoteEmbedder,
     RemoteModel,
 )
+from carrel.settings.origins import OriginRules
+from carrel.settings.web import Web
 
 __all__ = [
     "Answers",
@@ -52,11 +55,13 @@ __all__ = [
     "MiniLM",
     "ModelPrice",
     "NoLogin",
+    "Ocr",
     "OidcLogin",
     "OllamaEmbedder",
     "OllamaModel",
     "OpenAIEmbedder",
     "OpenAIModel",
+    "OriginRules",
     "Outbox",
     "Parser",
     "Pgvector",
@@ -65,9 +70,12 @@ __all__ = [
     "QuotaDefaults",
     "RemoteEmbedder",
     "RemoteModel",
+    "S3Blobs",
     "Settings",
     "Smtp",
     "TenantRates",
+    "Web",
+    "Webhooks",
     "Worker",
     "explained",
     "misspelt",
@@ -104,19 +112,15 @@ class Pgvector(Group):
     kind: Literal["pgvector"] = "pgvector"
 
 
-class LocalBlobs(Group):
-    """Uploaded bytes in a folder."""
-
-    kind: Literal["local"] = "local"
-    path: Path | None = Field(default=None, description="The folder; empty means `blobs` in the home folder.")
-
-
 class Worker(Group):
     concurrency: int = Field(
         default=3, ge=1, le=64, description="Documents that one worker has in hand at the same time."
     )
     lease: float = Field(
         default=30.0, ge=1, le=600, description="Seconds after which a silent worker's job is another's."
+    )
+    drain: float = Field(
+        default=25.0, ge=0, le=3600, description="Seconds that a worker which is stopped gives what it has in hand."
     )
 
 
@@ -125,6 +129,18 @@ class Parser(Group):
     seconds: float = Field(
         default=60.0, gt=0, le=3600, description="Processor time that reading one document may take."
     )
+
+
+class Ocr(Group):
+    """Text recognition, where the extra `ocr` is installed."""
+
+    data: Path | None = Field(default=None, description="A folder with Tesseract's language data (.traineddata).")
+    languages: str = Field(
+        default="eng",
+        pattern=r"^[\w-]+(/[\w-]+)?(\+[\w-]+(/[\w-]+)?)*$",
+        description="Languages of scanned documents, with plus signs between them; `none` turns it off.",
+    )
+    seconds: float = Field(default=600.0, gt=0, le=36_000, description="Processor time that one document may take.")
 
 
 class QuotaDefaults(Group):
@@ -202,9 +218,10 @@ class Settings(BaseSettings):
     model: RemoteModel | Extractive = Field(default=Extractive(), discriminator="kind")
     providers: Providers = Providers()
     answers: Answers = Answers()
-    blobs: LocalBlobs = LocalBlobs()
+    blobs: S3Blobs | LocalBlobs = Field(default=LocalBlobs(), discriminator="kind")
     worker: Worker = Worker()
     parser: Parser = Parser()
+    ocr: Ocr = Ocr()
     layout: Layout = Layout()
     mail: Smtp | Outbox = Field(default=Outbox(), discriminator="kind")
     limits: Limits = Limits()
@@ -217,11 +234,19 @@ class Settings(BaseSettings):
     )
     login: OidcLogin | NoLogin = Field(default=NoLogin(), discriminator="kind")
     mcp: Mcp = Mcp()
+    web: Web = Web()
+    webhooks: Webhooks = Webhooks()
+    origins: OriginRules = OriginRules()
 
     @field_validator("embedder", mode="before")
     @classmethod
     def _is_minilm_unless_said(cls, value: object) -> object:
         return {"kind": "minilm", **value} if isinstance(value, dict) else value
+
+    @field_validator("blobs", mode="before")
+    @classmethod
+    def _are_local_unless_said(cls, value: object) -> object:
+        return {"kind": "local", **value} if isinstance(value, dict) else value
 
     @field_validator("proxies")
     @classmethod
@@ -303,7 +328,7 @@ def _kinds_of(field: str) -> str:
 
 _KINDS = frozenset(
     {"pgvector", "minilm", "extractive", "openai", "anthropic", "ollama", "bedrock"}
-    | {"local", "smtp", "outbox", "oidc", "none"}
+    | {"local", "s3", "smtp", "outbox", "oidc", "none"}
 )
 
 

@@ -3,6 +3,7 @@
 import re
 from ipaddress import ip_network
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +29,14 @@ def words(value: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in value.split(",") if word.strip())
 
 
+def port_words(value: str) -> str:
+    """Raises ValueError for what is no list of ports."""
+    ports = words(value)
+    if not ports or not all(re.fullmatch(r"[1-9][0-9]{0,4}", port) and int(port) < 1 << 16 for port in ports):
+        raise ValueError("write ports with commas between them, as in 80,443")
+    return value
+
+
 def places(value: str | None) -> str | None:
     """Raises ValueError for what is neither a name nor a network."""
     try:
@@ -37,3 +46,11 @@ def places(value: str | None) -> str | None:
     except ValueError as error:
         raise ValueError("write names and networks, as in idp.internal,10.0.0.0/8") from error
     return value
+
+
+def endpoint(value: str) -> str:
+    """Raises ValueError for what is no plain address of a service."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or parts.query:
+        raise ValueError("write an address as https://s3.example.org, without user and query")
+    return value.rstrip("/")

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from carrel.settings.group import Group, ModelName, named_model, places, words
+from carrel.settings.group import Group, ModelName, named_model, places, port_words, words
 
 
 def _address(value: str) -> str:
@@ -201,10 +201,7 @@ class Providers(Group):
     @field_validator("ports")
     @classmethod
     def _are_ports(cls, value: str) -> str:
-        ports = words(value)
-        if not ports or not all(re.fullmatch(r"[1-9][0-9]{0,4}", port) and int(port) < 1 << 16 for port in ports):
-            raise ValueError("write ports with commas between them, as in 80,443")
-        return value
+        return port_words(value)
 
     @property
     def port_set(self) -> frozenset[int]:

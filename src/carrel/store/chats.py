@@ -12,9 +12,9 @@ from uuid import UUID
 
 from carrel.domain.access import EndUsers, TenantGrant
 from carrel.domain.answers import Answer, AnswerStatus, ModelProblem, Passage, Remembered, Usage
-from carrel.domain.chats import Chat, Feedback, KeptStatus, Message, Quotation, Rating, Ratings, Turn, title_of
+from carrel.domain.chats import Chat, Feedback, KeptStatus, Message, Quotation, Rating, Ratings, Seen, Turn, title_of
 from carrel.domain.errors import NotFound
-from carrel.domain.ids import BotId, ChatId, ChunkId, DocumentId, MessageId, SourceId, UserId, new_id
+from carrel.domain.ids import BotId, ChatId, ChunkId, DocumentId, MessageId, SourceId, UserId, VersionId, new_id
 from carrel.store.erasure import REMOVED
 from carrel.store.pages import Page, Place, page, place_of
 from carrel.store.transaction import Statement, Transaction
@@ -83,15 +83,18 @@ _HOLD_QUOTED = Statement("""
     order by id for share
 """)
 _ADD_CITATION = Statement("""
-    insert into citations (tenant_id, message_id, n, chunk_id, document_id)
-    values (:tenant, :message, :n, :chunk, :document)
+    insert into citations (tenant_id, message_id, n, chunk_id, document_id, version_id)
+    values (:tenant, :message, :n, :chunk, :document, :version)
 """)
 # What the grant may not read (any more) is not joined. A chunk of a former version is gone, its document is not.
 _QUOTATIONS = Statement("""
-    select t.message_id, t.n, t.chunk_id, t.document_id, d.source_id, d.title, d.key, c.heading_path, c.page, c.text
+    select t.message_id, t.n, t.chunk_id, t.document_id, t.version_id, d.source_id, d.title, d.key, c.heading_path,
+           c.page, c.line, c.text, r.number, r.live_until,
+           (select max(o.number) from version_records o where o.tenant_id = :tenant and o.document_id = d.id) as newest
     from citations t
     left join documents d on d.tenant_id = :tenant and d.id = t.document_id and d.deleted_at is null
     left join chunks c on c.tenant_id = :tenant and c.id = t.chunk_id and c.version_id = d.live_version_id
+    left join version_records r on r.tenant_id = :tenant and r.id = t.version_id and r.document_id = d.id
     where t.tenant_id = :tenant and t.message_id = any (:messages) order by t.message_id, t.n
 """)
 _RATE = Statement(f"""
@@ -215,7 +218,7 @@ async def remember(tx: Transaction, asked: Asked, answer: Answer, *, begun: date
         output_tokens=answer.usage.output_tokens,
     )
     references = [
-        {"message": message, "n": n, "chunk": passage.chunk, "document": passage.document}
+        {"message": message, "n": n, "chunk": passage.chunk, "document": passage.document, "version": passage.version}
         for n, passage in _references(answer).items()
     ]
     await tx.run_many(_ADD_CITATION, references)
@@ -369,7 +372,10 @@ def _quotation(row: Any) -> Quotation:
         key=row["key"],
         heading_path=tuple(row["heading_path"] or ()),
         page=row["page"],
+        line=row["line"],
         text=row["text"],
+        version=row["version_id"] and VersionId(row["version_id"]),
+        seen=None if row["number"] is None else Seen(row["number"], row["newest"], row["live_until"]),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from carrel.domain.answers import Passage
 from carrel.domain.filters import Filters
@@ -12,15 +12,31 @@ from carrel.domain.text import Chunk
 from carrel.store.filters import filtered
 from carrel.store.transaction import Statement, Transaction
 
+_LOOKED_UP: Final = 1_000
+
 _CLEAR = Statement("delete from chunks where tenant_id = :tenant and version_id = any (:versions)")
 _ADD = Statement("""
     insert into chunks (tenant_id, id, version_id, document_id, source_id, owner_id, generation_id, ordinal, text,
-                        text_hash, heading_path, page, char_start, char_end)
+                        text_hash, heading_path, page, line, char_start, char_end, reading_hash)
     values (:tenant, :id, :version, :document, :source, :owner, :generation, :ordinal, :text,
-            substring(sha256(convert_to(:text, 'UTF8')), 1, 16), :heading_path, :page, :start, :end)
+            substring(sha256(convert_to(:text, 'UTF8')), 1, 16), :heading_path, :page, :line, :start, :end, :reading)
+""")
+# Of each hash one: a reading that stands in every page of a source would be found as often. Of live versions, since
+# those have all their vectors.
+_KNOWN = Statement("""
+    select wanted.hash, found.id from unnest(:hashes::bytea[]) as wanted (hash)
+    cross join lateral (
+        select c.id from chunks c
+        join documents d on d.tenant_id = :tenant and d.id = c.document_id and d.live_version_id = c.version_id
+        where c.tenant_id = :tenant and c.source_id = :source and c.generation_id = :generation
+          and c.reading_hash = wanted.hash and d.deleted_at is null
+        limit 1
+    ) found
 """)
 _LOAD = """
-    select c.id, c.document_id, c.source_id, c.ordinal, c.text, c.text_hash, c.heading_path, c.page, d.title, d.key,
+    select c.id, c.document_id, c.version_id, c.source_id, c.ordinal, c.text, c.text_hash, c.heading_path, c.page,
+           c.line,
+           d.title, d.key,
            d.live_version_id = c.version_id and d.deleted_at is null and c.generation_id = :generation as live,
            c.source_id = any (:sources) as allowed, ({}) as fitting
     from chunks c
@@ -33,7 +49,7 @@ _FITTING_VERSIONS = """
       and d.live_version_id is not null and ({})
 """
 _STORED = Statement("""
-    select ordinal, text, heading_path, page, char_start, char_end, id from chunks
+    select ordinal, text, heading_path, page, line, char_start, char_end, id, reading_hash from chunks
     where tenant_id = :tenant and version_id = :version and generation_id = :generation order by ordinal
 """)
 _LENGTH = Statement("""
@@ -92,9 +108,29 @@ async def fitting(tx: Transaction, sources: frozenset[SourceId], filters: Filter
 class StoredChunk:
     id: ChunkId
     chunk: Chunk
+    reading: bytes | None
 
 
-async def write(tx: Transaction, version: Version, generation: GenerationId, new: Mapping[ChunkId, Chunk]) -> None:
+async def known(
+    tx: Transaction, source: SourceId, generation: GenerationId, hashes: Sequence[bytes]
+) -> dict[bytes, ChunkId]:
+    """For each of these readings that is live in the source, a chunk that has its vector."""
+    found: dict[bytes, ChunkId] = {}
+    for first in range(0, len(hashes), _LOOKED_UP):
+        some = list(hashes[first : first + _LOOKED_UP])
+        rows = await tx.rows(_KNOWN, source=source, generation=generation, hashes=some)
+        found.update({row["hash"]: ChunkId(row["id"]) for row in rows})
+    return found
+
+
+async def write(
+    tx: Transaction,
+    version: Version,
+    generation: GenerationId,
+    new: Mapping[ChunkId, Chunk],
+    *,
+    readings: Mapping[ChunkId, bytes],
+) -> None:
     """Beside the live version's, and instead of what an earlier try left."""
     await clear(tx, [version.id])
     await tx.run_many(
@@ -111,8 +147,10 @@ async def write(tx: Transaction, version: Version, generation: GenerationId, new
                 "text": chunk.text,
                 "heading_path": list(chunk.heading_path),
                 "page": chunk.page,
+                "line": chunk.line,
                 "start": chunk.start,
                 "end": chunk.end,
+                "reading": readings.get(identifier),
             }
             for identifier, chunk in new.items()
         ],
@@ -140,10 +178,12 @@ async def stored(tx: Transaction, version: VersionId, generation: GenerationId) 
                 text=row["text"],
                 heading_path=tuple(row["heading_path"]),
                 page=row["page"],
+                line=row["line"],
                 start=row["char_start"],
                 end=row["char_end"],
                 tokens=(),
             ),
+            row["reading_hash"],
         )
         for row in rows
     ]
@@ -162,12 +202,14 @@ def _passage(tx: Transaction, row: Any) -> Passage:
     return Passage(
         chunk=ChunkId(row["id"]),
         document=DocumentId(row["document_id"]),
+        version=VersionId(row["version_id"]),
         source=SourceId(row["source_id"]),
         tenant=tx.tenant,
         title=row["title"],
         key=row["key"],
         heading_path=tuple(row["heading_path"]),
         page=row["page"],
+        line=row["line"],
         text=row["text"],
         ordinal=row["ordinal"],
         twin_of=row["text_hash"],

@@ -8,7 +8,8 @@ from uuid import UUID
 from carrel.domain.answers import Wish
 from carrel.domain.errors import NotFound
 from carrel.domain.ids import BotId, DocumentId, FileId, SourceId, VersionId
-from carrel.domain.library import AttributeValue, Document, DocumentStatus, Failure, Stage
+from carrel.domain.library import AttributeValue, ContentFault, Document, DocumentStatus, Failure, Stage, percent_of
+from carrel.domain.library import Content as KeptContent
 from carrel.store import sources
 from carrel.store.pages import Page, Place, page, place_of
 from carrel.store.steps import Step, Walked, lost, walked
@@ -17,8 +18,10 @@ from carrel.store.transaction import Statement, Transaction
 _LISTED: Final = "documents"
 _SELECT = """
     select d.id, d.source_id, d.key, d.title, d.newest_version_id, d.live_version_id, d.attributes, d.same_as,
-           d.created_at, d.updated_at, v.state, v.stage, v.media_type, v.size, v.attempts, v.failure_code,
-           v.failure_detail, v.failure_retryable, coalesce(l.chunks, 0) as chunks, f.file_id
+           d.created_at, d.updated_at, v.state, v.stage, v.progress, v.media_type, v.size, v.attempts,
+           v.failure_code, v.failure_detail, v.failure_retryable, coalesce(l.chunks, 0) as chunks, f.file_id,
+           case when l.id is null then v.content_code else l.content_code end as content_code,
+           case when l.id is null then v.checked_at else l.checked_at end as checked_at
     from documents d
     join document_versions v on v.tenant_id = d.tenant_id and v.id = d.newest_version_id
     left join document_versions l on l.tenant_id = d.tenant_id and l.id = d.live_version_id
@@ -29,7 +32,7 @@ _LIST = Statement(f"""
     {_SELECT}
     where d.tenant_id = :tenant and d.deleted_at is null
       and (:sources::uuid[] is null or d.source_id = any (:sources))
-      and (:status::text is null or v.state = :status)
+      and (:status::text is null or v.state = :status) and (:code::text is null or v.failure_code = :code)
       and (:moment::timestamptz is null or (d.created_at, d.id) < (:moment, :id::uuid))
     order by d.created_at desc, d.id desc limit :most
 """)
@@ -81,6 +84,7 @@ class Shelf:
     source: SourceId | None = None
     bot: BotId | None = None
     status: DocumentStatus | None = None
+    code: str | None = None  # of the failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,9 @@ async def listed(tx: Transaction, shelf: Shelf, *, limit: int, cursor: str | Non
     place = place_of(cursor, of=_LISTED)
     wanted = await _sources(tx, shelf)
     moment, identifier = (place.created_at, place.id) if place else (None, None)
-    rows = await tx.rows(_LIST, sources=wanted, status=shelf.status, moment=moment, id=identifier, most=limit + 1)
+    rows = await tx.rows(
+        _LIST, sources=wanted, status=shelf.status, code=shelf.code, moment=moment, id=identifier, most=limit + 1
+    )
     places = [Place(row["created_at"], row["id"]) for row in rows]
     return page([_document(row) for row in rows], places, limit, of=_LISTED)
 
@@ -182,11 +188,13 @@ def _document(row: Any) -> Document:
         chunks=row["chunks"],
         attempts=row["attempts"],
         error=_failure(row),
+        percent=percent_of(DocumentStatus(row["state"]), row["progress"]),
         attributes=row["attributes"],
         same_as=row["same_as"] and DocumentId(row["same_as"]),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         file=row["file_id"] and FileId(row["file_id"]),
+        content=KeptContent(row["content_code"] and ContentFault(row["content_code"]), row["checked_at"]),
     )
 
 

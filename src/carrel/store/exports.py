@@ -15,6 +15,10 @@ _TENANT = Statement("select id, slug, name, isolation, created_at from tenants w
 _GENERATION = Statement("""
     select embedder, dimension, analyzer from generations where tenant_id = :tenant and state = 'live'
 """)
+_WEBHOOKS = Statement("""
+    select id, url, events, source_ids, description, enabled, created_at from webhooks
+    where tenant_id = :tenant order by created_at, id
+""")
 _RETENTION = Statement("select chat_days from retentions where tenant_id = :tenant")
 _QUOTAS = Statement("""
     select rates, documents_soft, documents_hard, bytes_soft, bytes_hard, questions_soft, questions_hard, tokens_soft,
@@ -44,6 +48,7 @@ _AUDIT = Statement(f"""
 """)
 _SOURCES = Statement(f"""
     select x.id, x.name, x.kind, x.visibility, x.duplicates, x.chunk_size, x.chunk_overlap, x.owner_id, x.created_at,
+           x.place, x.schedule,
            array(select b.bot_id from bot_sources b
                  where b.tenant_id = x.tenant_id and b.source_id = x.id order by 1) as bots
     from sources x where x.deleted_at is null and {_OWNED}
@@ -54,7 +59,12 @@ _DOCUMENTS = Statement(f"""
                 'id', v.id, 'sha256', encode(v.fingerprint, 'hex'), 'size', v.size, 'media_type', v.media_type,
                 'state', v.state, 'chunks', v.chunks, 'failure_code', v.failure_code, 'created_at', v.created_at,
                 'live', v.id is not distinct from x.live_version_id) order by v.created_at, v.id)
-            from document_versions v where v.tenant_id = x.tenant_id and v.document_id = x.id) as versions
+            from document_versions v where v.tenant_id = x.tenant_id and v.document_id = x.id) as versions,
+           (select coalesce(jsonb_agg(jsonb_build_object(
+                'id', r.id, 'number', r.number, 'sha256', encode(r.fingerprint, 'hex'), 'media_type', r.media_type,
+                'size', r.size, 'chunks', r.chunks, 'brought_by', r.brought_by, 'created_at', r.created_at,
+                'live_from', r.live_from, 'live_until', r.live_until) order by r.number), '[]')
+            from version_records r where r.tenant_id = x.tenant_id and r.document_id = x.id) as history
     from documents x where x.deleted_at is null and {_OWNED}
 """)
 _BLOBS = Statement(f"""
@@ -89,7 +99,8 @@ _MESSAGES = Statement(f"""
     from messages x where {_OWNED}
 """)
 _CHUNKS = Statement(f"""
-    select c.id, c.document_id, c.version_id, c.ordinal, c.text, c.heading_path, c.page, c.char_start, c.char_end
+    select c.id, c.document_id, c.version_id, c.ordinal, c.text, c.heading_path, c.page, c.line, c.char_start,
+           c.char_end
     from chunks c join documents d on d.tenant_id = c.tenant_id and d.live_version_id = c.version_id
     where c.tenant_id = :tenant and c.owner_id is not distinct from :owner and d.deleted_at is null
       and c.generation_id = {LIVE_ID}
@@ -122,12 +133,16 @@ async def tenant(tx: Transaction) -> Line | None:
 
 
 async def settings(tx: Transaction) -> Line:
-    """How the index was made, what the tenant may use, how long chats are kept; null where nothing is set."""
+    """How the index was made, what the tenant may use, how long chats are kept; null where nothing is set.
+
+    And where it has events told, without the secrets that sign them.
+    """
     generation, quotas = await tx.row(_GENERATION), await tx.row(_QUOTAS)
     return {
         "generation": generation and dict(generation),
         "quotas": quotas and dict(quotas),
         "chat_days": await tx.value(_RETENTION),
+        "webhooks": [dict(row) for row in await tx.rows(_WEBHOOKS)],
     }
 
 

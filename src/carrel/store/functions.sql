@@ -95,7 +95,7 @@ $$;
 -- A start-time fair queueing tag (Goyal, Vin, Cheng 1996): a tenant that was idle starts at the present turn, one that
 -- queues much pushes only its own jobs back. A job's cost is paid by its tenant's next one, so a large file of an idle
 -- tenant waits no longer than a small one. Jobs that wait for their time, or for a tenant
--- that is not active, do not hold the present back.
+-- that is not active, do not hold the present back; nor does a source's next run, whose turn was given when the last one ended.
 create or replace function enqueue_job(job uuid, job_kind text, subject uuid, owner uuid, delay interval, cost integer)
 returns void
 language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
@@ -105,7 +105,7 @@ declare
     following bigint;
 begin
     present := coalesce((select min(j.turn) from jobs j where j.leased_until is null and j.due_at <= now()
-                         and (select a.status from tenants a where a.id = j.tenant_id) = 'active'),
+                         and j.kind <> 'refresh' and (select a.status from tenants a where a.id = j.tenant_id) = 'active'),
                         (select max(t.turn) from job_turns t), 0);
     insert into job_turns as t (tenant_id, turn) values (tenant, present + cost)
     on conflict (tenant_id) do update set turn = greatest(t.turn, present) + cost
@@ -114,6 +114,30 @@ begin
     values (tenant, job, job_kind, subject, owner, following - cost, now() + delay)
     on conflict (tenant_id, kind, subject_id) do update set asked_again = true, due_at = least(j.due_at, excluded.due_at);
     perform pg_notify('carrel_jobs', '');
+end
+$$;
+
+-- owner: jobs
+-- The job of this lease is done, and begins anew after a delay (at once if it was asked for meanwhile) and in a turn of its
+-- own, as if it were asked for now. False when the lease is lost. The tenant's turn is locked before the job, as always.
+create or replace function repeat_job(job uuid, epoch bigint, delay interval)
+returns boolean
+language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    present bigint;
+    following bigint;
+begin
+    present := coalesce((select min(j.turn) from jobs j where j.leased_until is null and j.due_at <= now()
+                         and j.kind <> 'refresh' and (select a.status from tenants a where a.id = j.tenant_id) = 'active'),
+                        (select max(t.turn) from job_turns t), 0);
+    insert into job_turns as t (tenant_id, turn) values (tenant, present + 1)
+    on conflict (tenant_id) do update set turn = greatest(t.turn, present) + 1
+    returning t.turn into following;
+    update jobs j set leased_until = null, attempts = 0, asked_again = false, turn = following - 1,
+                      due_at = now() + case when j.asked_again then interval '0' else delay end
+    where j.tenant_id = tenant and j.id = job and j.lease_epoch = epoch;
+    return found;
 end
 $$;
 
@@ -129,7 +153,7 @@ begin
     with front as materialized (
         select j.tenant_id, j.id from jobs j
         where j.kind = any (job_kinds) and j.due_at <= now() and (j.leased_until is null or j.leased_until < now())
-          and (j.kind not in ('ingest', 'weigh', 'reshape')
+          and (j.kind not in ('ingest', 'weigh', 'reshape', 'refresh')
                or (select t.status from tenants t where t.id = j.tenant_id) = 'active')
         order by j.turn, j.created_at limit most + 100
     ), next as (
@@ -166,6 +190,8 @@ end
 $$;
 
 -- owner: jobs
+-- Held is what nobody waits for: jobs of tenants that are not active and of sources that are paused, and the next runs of
+-- sources that refresh themselves.
 create or replace function count_jobs()
 returns table (waiting bigint, running bigint, later bigint, held bigint, oldest_seconds double precision)
 language sql stable security definer set search_path = carrel, pg_temp as $$
@@ -173,8 +199,57 @@ language sql stable security definer set search_path = carrel, pg_temp as $$
            count(*) filter (where not due and not leased and not held), count(*) filter (where not leased and held),
            coalesce(extract(epoch from now() - min(due_at) filter (where due and not leased and not held)), 0)
     from (select j.due_at, j.due_at <= now() as due, coalesce(j.leased_until >= now(), false) as leased,
-                 j.kind in ('ingest', 'weigh', 'reshape') and t.status <> 'active' as held
+                 (j.kind in ('ingest', 'weigh', 'reshape', 'refresh') and t.status <> 'active')
+                 or j.due_at = 'infinity' or (j.kind = 'refresh' and j.due_at > now()) as held
           from jobs j join tenants t on t.id = j.tenant_id) found
+$$;
+
+-- owner: jobs
+-- Jobs that were held, as newcomers: they keep their order, and the first of them has the present turn.
+create or replace function release_jobs(subjects uuid[])
+returns void
+language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    behind bigint;
+    last bigint;
+begin
+    select coalesce(min(others.turn), 0)
+           - (select min(own.turn) from jobs own
+              where own.tenant_id = tenant and own.kind = 'ingest' and own.subject_id = any (subjects)) into behind
+    from jobs others where others.leased_until is null and others.due_at <= now() and others.kind <> 'refresh'
+      and (select a.status from tenants a where a.id = others.tenant_id) = 'active';
+    with released as (
+        update jobs j set due_at = now(), turn = j.turn + greatest(behind, 0)
+        where j.tenant_id = tenant and j.kind = 'ingest' and j.subject_id = any (subjects) and j.due_at = 'infinity'
+        returning j.turn
+    )
+    select max(r.turn) into last from released r;
+    update job_turns t set turn = greatest(t.turn, last) where t.tenant_id = tenant and last is not null;
+    perform pg_notify('carrel_jobs', '');
+end
+$$;
+
+-- owner: jobs
+-- Sources of active tenants whose places tell of changes. `stamp` is another one when the place is another one.
+create or replace function listening_sources()
+returns table (tenant_id uuid, source_id uuid, owner_id uuid, stamp text)
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    select s.tenant_id, s.id, s.owner_id, md5(s.place::text) from sources s
+    where s.deleted_at is null and s.paused_at is null and s.place is not null
+      and (s.kind = 'folder' or (s.kind = 's3' and s.place ->> 'queue' is not null))
+      and (select t.status from tenants t where t.id = s.tenant_id) = 'active'
+$$;
+
+-- owner: jobs
+-- Sources with a schedule and without a next run: whoever was to ask for it has died.
+create or replace function lost_schedules()
+returns table (tenant_id uuid, source_id uuid, owner_id uuid)
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    select s.tenant_id, s.id, s.owner_id from sources s
+    where s.deleted_at is null and s.paused_at is null and s.schedule is not null and s.place is not null
+      and (select t.status from tenants t where t.id = s.tenant_id) = 'active'
+      and not exists (select from jobs j where j.tenant_id = s.tenant_id and j.kind = 'refresh' and j.subject_id = s.id)
 $$;
 
 -- owner: jobs
@@ -497,6 +572,31 @@ begin
             using tenant, versions;
         end loop;
     end if;
+end
+$$;
+
+-- owner: index
+-- What the index tables still hold of these versions, shared and own: nothing, once they were forgotten.
+create or replace function entries_left(versions uuid[])
+returns bigint
+language plpgsql stable security definer set search_path = carrel, public, pg_temp as $$
+declare
+    tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
+    kind text;
+    more bigint;
+    counted bigint;
+begin
+    counted := (select count(*) from dense_entries d where d.tenant_id = tenant and d.version_id = any (versions))
+             + (select count(*) from lexical_entries l where l.tenant_id = tenant and l.version_id = any (versions))
+             + (select count(*) from lexical_profiles p where p.tenant_id = tenant and p.version_id = any (versions));
+    if exists (select from layouts l where l.tenant_id = tenant and l.state in ('promoting', 'dedicated', 'demoting')) then
+        foreach kind in array array['dense', 'lexical'] loop
+            execute format('select count(*) from %s where tenant_id = $1 and version_id = any ($2)', own_table(kind, tenant))
+            into more using tenant, versions;
+            counted := counted + more;
+        end loop;
+    end if;
+    return counted;
 end
 $$;
 
@@ -1007,4 +1107,84 @@ returns table (degraded bigint, answers bigint)
 language sql stable security definer set search_path = carrel, pg_temp as $$
     select count(*) filter (where m.status = 'degraded'), count(*) from messages m
     where m.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and m.id >= since
+$$;
+
+-- owner: jobs
+-- The versions whose bytes nobody has read for the longest time, whoever owns them: of what was not read for half of the
+-- days, as many as are still missing to the last day's share of all. What was found missing or damaged is looked at daily.
+create or replace function due_contents(days integer, most integer)
+returns table (version_id uuid, document_id uuid, owner_id uuid, blob_key text, size bigint, fingerprint bytea)
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    (select v.id, v.document_id, v.owner_id, v.blob_key, v.size, v.fingerprint from document_versions v
+     where v.content_code is not null and v.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
+       and v.checked_at < now() - interval '1 day'
+     order by v.checked_at limit most)
+    union all
+    (select v.id, v.document_id, v.owner_id, v.blob_key, v.size, v.fingerprint from document_versions v
+     where v.content_code is null and v.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
+       and coalesce(v.checked_at, v.created_at) < now() - make_interval(hours => days * 12)
+     order by coalesce(v.checked_at, v.created_at), v.id
+     limit (select least(most, greatest(0, (count(*) + days - 1) / days
+                                           - count(*) filter (where s.checked_at > now() - interval '1 day')))
+            from document_versions s
+            where s.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and s.content_code is null))
+$$;
+
+-- owner: jobs
+-- How many of a tenant's versions have lost their bytes, or have others than were brought: numbers alone.
+create or replace function count_contents()
+returns table (versions bigint, missing bigint, damaged bigint)
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    select count(*), count(*) filter (where v.content_code = 'content_missing'),
+           count(*) filter (where v.content_code = 'content_damaged')
+    from document_versions v where v.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
+$$;
+
+-- owner: jobs
+-- Deliveries that are due, of active tenants and enabled webhooks, each leased. Fair: of one webhook `each` are in flight
+-- at most, of one tenant twice as many, and whoever has fewer in flight comes first; webhooks that fail, or that are slow,
+-- have one in flight and share `most_doubtful` places. Looks at the webhooks for which anything waits, from one to the
+-- next by the index, and at no other row. One worker claims at a time: another one finds nothing and comes again.
+create or replace function claim_deliveries(most integer, most_doubtful integer, each integer, lease interval)
+returns table (tenant_id uuid, id uuid, webhook_id uuid, attempts integer, lease_epoch bigint, doubtful boolean)
+language plpgsql volatile security definer set search_path = carrel, pg_temp as $$
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('the deliveries', 0)) then
+        return;
+    end if;
+    return query
+    with recursive waiting (tenant, webhook) as (
+        (select d.tenant_id, d.webhook_id from deliveries d where d.state = 'waiting'
+         order by d.tenant_id, d.webhook_id limit 1)
+        union all
+        select n.tenant_id, n.webhook_id from waiting w cross join lateral (
+            select d.tenant_id, d.webhook_id from deliveries d
+            where d.state = 'waiting' and (d.tenant_id, d.webhook_id) > (w.tenant, w.webhook)
+            order by d.tenant_id, d.webhook_id limit 1) n
+    ), counted as (
+        select w.tenant, w.webhook, h.failing_since is not null or h.slow as doubtful,
+               (select count(*) from deliveries b where b.tenant_id = w.tenant and b.webhook_id = w.webhook
+                and b.leased_until >= now()) as busy
+        from waiting w join webhooks h on h.tenant_id = w.tenant and h.id = w.webhook and h.enabled
+        join tenants t on t.id = w.tenant and t.status = 'active'
+    ), due as (
+        select c.tenant, c.doubtful, f.id, f.due_at,
+               c.tenant_busy + row_number() over (partition by c.tenant order by f.place, f.due_at, f.id) as turn
+        from (select o.*, sum(o.busy) over (partition by o.tenant) as tenant_busy from counted o) c
+        cross join lateral (
+            select d.id, d.due_at, row_number() over (order by d.due_at, d.id) as place from deliveries d
+            where d.tenant_id = c.tenant and d.webhook_id = c.webhook and d.state = 'waiting' and d.due_at <= now()
+              and (d.leased_until is null or d.leased_until < now())
+            order by d.due_at, d.id limit greatest(case when c.doubtful then 1 else each end - c.busy, 0)) f
+    ), ranked as (
+        select d.*, row_number() over (partition by d.doubtful order by d.turn, d.due_at, d.id) as place
+        from due d where d.turn <= 2 * each
+    ), next as (
+        select r.tenant, r.id, r.doubtful from ranked r where not r.doubtful or r.place <= most_doubtful
+        order by r.turn, r.due_at, r.id limit most
+    )
+    update deliveries d set leased_until = now() + lease, lease_epoch = d.lease_epoch + 1, attempts = d.attempts + 1
+    from next n where d.tenant_id = n.tenant and d.id = n.id and d.state = 'waiting'
+    returning d.tenant_id, d.id, d.webhook_id, d.attempts, d.lease_epoch, n.doubtful;
+end
 $$;

@@ -39,8 +39,9 @@ _FEEDBACK: Final = Statement("""
     from messages m where m.tenant_id = :tenant and m.id = :message
 """)
 _CITATION: Final = Statement("""
-    insert into citations (tenant_id, message_id, n, chunk_id, document_id)
-    values (:tenant, :message, :n, :chunk, :document)
+    insert into citations (tenant_id, message_id, n, chunk_id, document_id, version_id)
+    values (:tenant, :message, :n, :chunk, :document,
+            (select c.version_id from chunks c where c.tenant_id = :tenant and c.id = :chunk))
 """)
 _SAME_TEXT: Final = Statement("""
     select c.document_id, c.text_hash, min(c.id::text)::uuid as id

@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from carrel.domain.errors import Conflict
-from carrel.domain.ids import JobId, TenantId, UserId, new_id
+from carrel.domain.ids import JobId, SourceId, TenantId, UserId, new_id
 from carrel.domain.jobs import Claim, JobKind
 from carrel.store.transaction import Statement, Transaction
 
@@ -46,11 +46,37 @@ _ANOTHER = Statement("""
     update jobs set due_at = now() + :delay, attempts = least(attempts, greatest(:attempts - 1, 0))
     where tenant_id = :tenant and id = :id and lease_epoch = :epoch
 """)
+_REPEAT = Statement("select repeat_job(:id, :epoch, :delay)")
+_OF_SOURCE = """
+    select v.id from document_versions v join jobs j
+      on j.tenant_id = v.tenant_id and j.kind = 'ingest' and j.subject_id = v.id
+    where v.tenant_id = :tenant and v.source_id = :source and j.leased_until is null
+"""
+_HOLD_BACK = Statement(f"""
+    update jobs set due_at = 'infinity'
+    where tenant_id = :tenant and kind = 'ingest' and leased_until is null and subject_id in ({_OF_SOURCE})
+""")
+_HELD_BACK = Statement(f"{_OF_SOURCE} and j.due_at = 'infinity'")
+_RELEASE = Statement("select release_jobs(:subjects)")
+_PAUSED = Statement("""
+    select s.paused_at is not null from sources s join document_versions v
+      on v.tenant_id = s.tenant_id and v.source_id = s.id
+    where v.tenant_id = :tenant and v.id = :version for share of s
+""")
+_WAIT = Statement("""
+    update jobs set leased_until = null, due_at = case when :paused::boolean then 'infinity' else now() end,
+        attempts = least(attempts, greatest(:attempts - 1, 0))
+    where tenant_id = :tenant and id = :id and lease_epoch = :epoch
+""")
 _PUT_BACK = Statement("""
     update jobs set leased_until = null, due_at = now(), attempts = least(attempts, greatest(:attempts - 1, 0))
     where tenant_id = :tenant and id = :id and lease_epoch = :epoch
 """)
 _DROP = Statement("delete from jobs where tenant_id = :tenant and kind = :kind and subject_id = any (:subjects)")
+_UNSCHEDULE = Statement("""
+    delete from jobs
+    where tenant_id = :tenant and kind = :kind and subject_id = :subject and leased_until is null and due_at > now()
+""")
 _COUNT = Statement("select * from count_jobs()")
 
 
@@ -154,9 +180,45 @@ async def give_another(tx: Transaction, held: Claim, *, delay: float) -> None:
     await tx.run(_ANOTHER, id=held.job, epoch=held.epoch, attempts=held.attempts, delay=timedelta(seconds=delay))
 
 
+async def repeat(tx: Transaction, held: Claim, *, delay: float) -> None:
+    """Done, and to be done again in `delay` seconds, or at once if it was asked for meanwhile. Raises LeaseLost.
+
+    Not after `hold`: whoever asks for a job locks the tenant's place in the queue before it.
+    """
+    if not await tx.value(_REPEAT, id=held.job, epoch=held.epoch, delay=timedelta(seconds=delay)):
+        raise LeaseLost("The job is no longer ours.")
+
+
+async def hold_back(tx: Transaction, source: SourceId) -> None:
+    """The source is paused in this transaction: its documents that wait will wait until they are released."""
+    await tx.run(_HOLD_BACK, source=source)
+
+
+async def release(tx: Transaction, source: SourceId) -> None:
+    """The source is not paused any more: what was held back is due, in its order, and behind nobody else's turn."""
+    held = await tx.rows(_HELD_BACK, source=source)
+    if held:
+        await tx.run(_RELEASE, subjects=[row["id"] for row in held])
+
+
+async def wait_for_source(tx: Transaction, held: Claim) -> None:
+    """Give the lease back as if this attempt had not been, until the version's source is paused no more.
+
+    The source is locked first: who resumes it has released this job, or will.
+    """
+    paused = bool(await tx.value(_PAUSED, version=held.subject))
+    await hold(tx, held)
+    await tx.run(_WAIT, id=held.job, epoch=held.epoch, attempts=held.attempts, paused=paused)
+
+
 async def put_back(tx: Transaction, held: Claim) -> None:
     """Give the lease back as if this attempt had not been: the tenant is not active, and nobody claims it till then."""
     await tx.run(_PUT_BACK, id=held.job, epoch=held.epoch, attempts=held.attempts)
+
+
+async def unschedule(tx: Transaction, kind: JobKind, subject: UUID) -> None:
+    """What waits for its time is not wanted any more; what is due or runs is."""
+    await tx.run(_UNSCHEDULE, kind=kind, subject=subject)
 
 
 async def drop(tx: Transaction, kind: JobKind, subjects: Sequence[UUID]) -> None:

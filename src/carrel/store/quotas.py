@@ -16,7 +16,8 @@ from carrel.domain.audit import Act
 from carrel.domain.errors import Throttled
 from carrel.domain.ids import BotId, UserId, new_id
 from carrel.domain.quotas import MONTHLY, UNLIMITED, Hold, Level, Quota, Quotas, Resource, UsageKind
-from carrel.store import audit
+from carrel.domain.webhooks import Occasion
+from carrel.store import audit, webhooks
 from carrel.store.transaction import Statement, Transaction
 
 _LEASE: Final = 15 * 60  # seconds, more than an upload or an answer takes
@@ -312,7 +313,10 @@ async def _warn(tx: Transaction, row: Any, used: Mapping[Resource, int], default
     for level in _levels(row, defaults):
         amount = used.get(level.resource, 0)
         if level.is_warned and level.used - amount < (level.quota.soft or 0):
-            await audit.record(tx, Act.QUOTA_WARNED, facts={"quota": level.resource.value, "soft": level.quota.soft})
+            facts = {"quota": level.resource.value, "soft": level.quota.soft}
+            await audit.record(tx, Act.QUOTA_WARNED, facts=facts)
+            told = {**facts, "hard": level.quota.hard, "used": level.used}
+            await webhooks.announce(tx, Occasion.QUOTA_THRESHOLD, told)
 
 
 def _member(tx: Transaction) -> UserId | None:

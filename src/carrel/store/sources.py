@@ -2,23 +2,35 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 
+from carrel.domain import origins
 from carrel.domain.access import TenantGrant
 from carrel.domain.answers import Wish
 from carrel.domain.errors import Conflict, NotFound
 from carrel.domain.ids import BotId, SourceId, UserId, new_id
 from carrel.domain.library import ChunkRules, DocumentStatus, Duplicates, Source, SourceKind, Visibility
-from carrel.store.pages import Page, Place, page, place_of
+from carrel.domain.places import fields_of, place_of
+from carrel.store.pages import Page, Place, page
+from carrel.store.pages import place_of as row_of
+from carrel.store.source_runs import run_of
 from carrel.store.steps import Step, Walked, walked
 from carrel.store.transaction import Statement, Transaction
 
 _LISTED: Final = "sources"
 _COLUMNS = """
     s.id, s.name, s.kind, s.visibility, s.duplicates, s.chunk_size, s.chunk_overlap, s.owner_id, s.metadata,
-    s.created_at
+    s.created_at, s.place, s.schedule, s.paused_at
+"""
+_RUNS = """
+    (select to_jsonb(r) from source_runs r where r.tenant_id = s.tenant_id and r.source_id = s.id
+     order by r.started_at desc, r.id desc limit 1) as last_run,
+    (select case when j.leased_until > now() then null else j.due_at end from jobs j
+     where j.tenant_id = s.tenant_id and j.kind = 'refresh' and j.subject_id = s.id) as next_run_at
 """
 # By their ids rather than by a join: a planner that expects one document would compare each with every version.
 _COUNTS = """
@@ -31,22 +43,24 @@ _COUNTS = """
 """
 _ADD = Statement("""
     insert into sources (tenant_id, id, name, kind, visibility, duplicates, chunk_size, chunk_overlap, owner_id,
-                         metadata)
-    values (:tenant, :id, :name, :kind, :visibility, :duplicates, :size, :overlap, :owner, :metadata)
+                         metadata, place, schedule)
+    values (:tenant, :id, :name, :kind, :visibility, :duplicates, :size, :overlap, :owner, :metadata, :place::jsonb,
+            :schedule)
 """)
 _GET = Statement(f"""
-    select {_COLUMNS}, {_COUNTS} from sources s where s.tenant_id = :tenant and s.id = :id and s.deleted_at is null
+    select {_COLUMNS}, {_RUNS}, {_COUNTS} from sources s
+    where s.tenant_id = :tenant and s.id = :id and s.deleted_at is null
 """)
 _FIND = Statement(f"""
-    select {_COLUMNS}, '{{}}'::jsonb as counts from sources s
+    select {_COLUMNS}, null::jsonb as last_run, null::timestamptz as next_run_at, '{{}}'::jsonb as counts from sources s
     where s.tenant_id = :tenant and s.id = :id and s.deleted_at is null
 """)
 _BY_NAME = Statement(f"""
-    select {_COLUMNS}, {_COUNTS} from sources s
+    select {_COLUMNS}, {_RUNS}, {_COUNTS} from sources s
     where s.tenant_id = :tenant and s.name = :name and s.deleted_at is null order by s.created_at limit 1
 """)
 _LIST = Statement(f"""
-    select {_COLUMNS}, {_COUNTS} from sources s
+    select {_COLUMNS}, {_RUNS}, {_COUNTS} from sources s
     where s.tenant_id = :tenant and s.deleted_at is null
       and (:bot::uuid is null or exists (
           select from bot_sources b where b.tenant_id = s.tenant_id and b.source_id = s.id and b.bot_id = :bot))
@@ -54,7 +68,7 @@ _LIST = Statement(f"""
     order by s.created_at desc, s.id desc limit :most
 """)
 _WALK = f"""
-    select {_COLUMNS}, {_COUNTS} from sources s
+    select {_COLUMNS}, {_RUNS}, {_COUNTS} from sources s
     where s.tenant_id = :tenant and s.deleted_at is null and (:start::uuid is null or s.id {{beyond}} :start)
     order by s.id {{direction}} limit :most
 """
@@ -80,6 +94,20 @@ _RENAME = Statement("""
 _DELETE = Statement("""
     update sources set deleted_at = now() where tenant_id = :tenant and id = :id and deleted_at is null
 """)
+_REPLACE = Statement("""
+    update sources set place = :place, schedule = :schedule
+    where tenant_id = :tenant and id = :id and deleted_at is null
+""")
+_PAUSE = Statement("""
+    update sources set paused_at = case when :paused::boolean then now() end
+    where tenant_id = :tenant and id = :id and deleted_at is null and (paused_at is not null) <> :paused
+""")
+_ACCEPT_EMPTY = Statement("""
+    update sources set accepts_empty = true where tenant_id = :tenant and id = :id and not accepts_empty
+""")
+_STAND = Statement("""
+    select place from sources where tenant_id = :tenant and id = :id and deleted_at is null for share
+""")
 _LEAVE_BOTS = Statement("delete from bot_sources where tenant_id = :tenant and source_id = :id")
 
 
@@ -93,6 +121,8 @@ class NewSource:
     chunk: ChunkRules = field(default_factory=ChunkRules)
     owner: UserId | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    place: origins.Place | None = None
+    schedule: int | None = None
 
 
 async def add(tx: Transaction, source: NewSource) -> Source:
@@ -110,6 +140,8 @@ async def add(tx: Transaction, source: NewSource) -> Source:
             overlap=source.chunk.overlap,
             owner=source.owner,
             metadata=dict(source.metadata),
+            place=source.place and fields_of(source.place),
+            schedule=source.schedule,
         )
     except asyncpg.UniqueViolationError as error:
         raise Conflict(f"A source {source.name!r} exists already.", code="source_exists") from error
@@ -138,7 +170,7 @@ async def named(tx: Transaction, name: str) -> Source | None:
 
 
 async def listed(tx: Transaction, *, bot: BotId | None, limit: int, cursor: str | None) -> Page[Source]:
-    place = place_of(cursor, of=_LISTED)
+    place = row_of(cursor, of=_LISTED)
     rows = await tx.rows(_LIST, bot=bot, moment=place and place.created_at, id=place and place.id, most=limit + 1)
     places = [Place(row["created_at"], row["id"]) for row in rows]
     return page([_source(row) for row in rows], places, limit, of=_LISTED)
@@ -190,6 +222,31 @@ async def change(
     return await get(tx, source)
 
 
+async def stand(tx: Transaction, source: Source) -> None:
+    """It is there and has the same place, until the commit. Raises NotFound, Conflict `place_changed`."""
+    row = await tx.row(_STAND, id=source.id)
+    if row is None:
+        raise NotFound
+    if source.place is not None and row["place"] != fields_of(source.place):
+        raise Conflict("The source has another place by now.", code="place_changed")
+
+
+async def replace(tx: Transaction, source: SourceId, place: origins.Place, schedule: int | None) -> None:
+    """Another place or another schedule. Raises NotFound."""
+    if not await tx.run(_REPLACE, id=source, place=fields_of(place), schedule=schedule):
+        raise NotFound
+
+
+async def pause(tx: Transaction, source: SourceId, *, paused: bool) -> bool:
+    """Whether it was not so before."""
+    return await tx.run(_PAUSE, id=source, paused=paused) > 0
+
+
+async def accept_empty(tx: Transaction, source: SourceId) -> None:
+    """The next run may find nothing."""
+    await tx.run(_ACCEPT_EMPTY, id=source)
+
+
 async def delete(tx: Transaction, source: SourceId) -> None:
     """Out of every bot and every list at once. Raises NotFound."""
     if not await tx.run(_DELETE, id=source):
@@ -219,4 +276,15 @@ def _source(row: Any) -> Source:
         documents={status: int(counts.get(status, 0)) for status in DocumentStatus},
         created_at=row["created_at"],
         metadata=row["metadata"],
+        place=row["place"] and place_of(SourceKind(row["kind"]), row["place"]),
+        schedule=row["schedule"],
+        paused=row["paused_at"] is not None,
+        last_run=row["last_run"] and run_of({**row["last_run"], **_moments(row["last_run"])}),
+        next_run_at=None if row["paused_at"] else row["next_run_at"],
     )
+
+
+def _moments(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Inside of JSON they are texts, and so is an id."""
+    times = {name: run[name] and datetime.fromisoformat(run[name]) for name in ("started_at", "ended_at")}
+    return {**times, "id": UUID(run["id"])}

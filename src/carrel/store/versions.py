@@ -16,7 +16,9 @@ from carrel.domain.ids import DocumentId, SourceId, UserId, VersionId, document_
 from carrel.domain.jobs import Claim, JobKind
 from carrel.domain.keys import title_from_key
 from carrel.domain.library import Blob, ChunkRules, Duplicates, Failure, Outcome, Source, Stage, Version
-from carrel.store import jobs
+from carrel.store import jobs, records
+from carrel.store.contents import Kept
+from carrel.store.progress import TOLD
 from carrel.store.transaction import Statement, Transaction
 
 _LOCK = Statement("""
@@ -26,23 +28,30 @@ _LOCK = Statement("""
     on conflict (tenant_id, source_id, key) do update set deliveries = documents.deliveries
     returning id, newest_version_id, live_version_id, deleted_at
 """)
+# With its twins, as whoever deletes it locks them: in one order, so that neither waits for the other for ever.
+_LOCK_TWINS = Statement("""
+    select id from documents where tenant_id = :tenant and (id = :id or same_as = :id) order by id for update
+""")
 _DELIVERED_AGAIN = Statement("""
     update documents d set deliveries = d.deliveries + 1 from document_versions v
     where d.tenant_id = :tenant and d.id = :id and d.deleted_at is null
       and v.tenant_id = d.tenant_id and v.id = d.newest_version_id and v.fingerprint = :fingerprint
-      and coalesce(v.failure_code, '') not in ('content_missing', 'requester_suspended')
+      and coalesce(v.failure_code, '') not in ('content_missing', 'requester_suspended') and v.content_code is null
+    returning v.id, v.blob_key
 """)
 _ALL_DELIVERED_AGAIN = Statement("""
     with same as (
-        select d.id from unnest(:ids::uuid[], :fingerprints::bytea[]) given (id, fingerprint)
+        select d.id, v.id as version_id, v.blob_key
+        from unnest(:ids::uuid[], :fingerprints::bytea[]) given (id, fingerprint)
         join documents d on d.tenant_id = :tenant and d.id = given.id and d.deleted_at is null
         join document_versions v on v.tenant_id = d.tenant_id and v.id = d.newest_version_id
             and v.fingerprint = given.fingerprint
             and coalesce(v.failure_code, '') not in ('content_missing', 'requester_suspended')
+            and v.content_code is null
         order by d.id for update of d
     )
     update documents d set deliveries = d.deliveries + 1 from same where d.tenant_id = :tenant and d.id = same.id
-    returning d.id
+    returning d.id, same.version_id, same.blob_key
 """)
 _ONE_AT_A_TIME = Statement("select pg_advisory_xact_lock(:fingerprint)")
 # Twins are few: found first by their bytes, or the planner walks the documents in their order until one fits.
@@ -58,12 +67,13 @@ _TWIN = Statement("""
 _FORGET_NEW = Statement("""
     update documents set deleted_at = now() where tenant_id = :tenant and id = :id and newest_version_id is null
 """)
-_ADD = Statement("""
+_ADD = Statement(f"""
     insert into document_versions
         (tenant_id, id, document_id, source_id, owner_id, fingerprint, blob_key, media_type, size, state, stage,
          requested_by)
     values (:tenant, :id, :document, :source, :owner, :fingerprint, :blob, :media_type, :size, 'pending', 'queued',
             :requester)
+    returning {TOLD}
 """)
 _ADOPT = Statement("""
     update documents set newest_version_id = :version, same_as = :same_as,
@@ -98,44 +108,44 @@ _LIVE_TWIN = Statement("""
     where d.tenant_id = :tenant and d.deleted_at is null and d.id <> :document
     order by d.created_at, d.id limit 1
 """)
-_STAGE = Statement("""
-    update document_versions set state = 'processing', stage = :stage, attempts = :attempts, updated_at = now(),
-        failure_code = null, failure_detail = null, failure_retryable = null
-    where tenant_id = :tenant and id = :id
-""")
-_READY = Statement("""
-    update document_versions set state = 'ready', stage = 'commit', attempts = :attempts, chunks = :chunks,
+_STAGE = Statement(f"""
+    update document_versions set state = 'processing', stage = :stage, progress = :progress, attempts = :attempts,
         updated_at = now(), failure_code = null, failure_detail = null, failure_retryable = null
-    where tenant_id = :tenant and id = :id
+    where tenant_id = :tenant and id = :id returning {TOLD}
+""")
+_READY = Statement(f"""
+    update document_versions set state = 'ready', stage = 'commit', progress = 100, attempts = :attempts,
+        chunks = :chunks, updated_at = now(), failure_code = null, failure_detail = null, failure_retryable = null
+    where tenant_id = :tenant and id = :id returning {TOLD}
 """)
 _SWAP = Statement("""
     update documents set live_version_id = :version, title = :title, updated_at = now()
     where tenant_id = :tenant and id = :document
 """)
-_FAIL = Statement("""
+_FAIL = Statement(f"""
     update document_versions set state = :state, stage = :stage, attempts = :attempts, updated_at = now(),
         failure_code = :code, failure_detail = :detail, failure_retryable = :retryable
-    where tenant_id = :tenant and id = :id
+    where tenant_id = :tenant and id = :id returning {TOLD}
 """)
-_RETRY = Statement("""
-    update document_versions v set state = 'pending', stage = 'queued', attempts = 0, updated_at = now(),
-        requested_by = :requester, failure_code = null, failure_detail = null, failure_retryable = null
-    from documents d
-    where v.tenant_id = :tenant and d.tenant_id = v.tenant_id and d.newest_version_id = v.id and d.deleted_at is null
-      and v.state = 'failed' and (:document::uuid is null or d.id = :document)
-      and (:source::uuid is null or v.source_id = :source) and (:code::text is null or v.failure_code = :code)
-    returning v.id, v.owner_id, v.size
+_CRASHED = Statement("""
+    update document_versions set crashes = crashes + 1 where tenant_id = :tenant and id = :id returning crashes
 """)
-_PUT_BACK = Statement("""
+_CRASHES = Statement("select crashes from document_versions where tenant_id = :tenant and id = :id")
+_NO_CRASH = Statement("""
+    update document_versions set crashes = greatest(crashes - 1, 0) where tenant_id = :tenant and id = :id
+""")
+_PUT_BACK = Statement(f"""
     update document_versions set state = 'pending', stage = 'queued', attempts = greatest(:attempts - 1, 0),
         updated_at = now()
-    where tenant_id = :tenant and id = :id and state = 'processing'
+    where tenant_id = :tenant and id = :id and state = 'processing' returning {TOLD}
 """)
 _STANDING = Statement("""
     select t.status = 'active' as tenant,
-           v.requested_by is null or coalesce(m.status = 'active' and u.status = 'active', false) as requester
+           v.requested_by is null or coalesce(m.status = 'active' and u.status = 'active', false) as requester,
+           s.paused_at is null as source
     from tenants t
     left join document_versions v on v.tenant_id = t.id and v.id = :version
+    left join sources s on s.tenant_id = v.tenant_id and s.id = v.source_id
     left join memberships m on m.tenant_id = v.tenant_id and m.user_id = v.requested_by
     left join users u on u.id = m.user_id
     where t.id = :tenant
@@ -153,12 +163,13 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What became of an arrival. `blob_kept` is False when nobody needs the bytes."""
+    """What became of an arrival. `blob_kept` is False when nobody needs the bytes; `known` are those that it has."""
 
     outcome: Outcome
     document: DocumentId
     same_as: DocumentId | None = None
     version: VersionId | None = None
+    known: Kept | None = None
 
     @property
     def blob_kept(self) -> bool:
@@ -172,12 +183,13 @@ async def register(tx: Transaction, source: Source, arrival: Arrival, *, request
     Raises NotFound when the source was deleted meanwhile.
     """
     document = document_id(source.id, arrival.key)
+    await tx.rows(_LOCK_TWINS, id=document)
     row = await tx.row(_LOCK, id=document, source=source.id, key=arrival.key, title=title_from_key(arrival.key))
     if row is None:
         raise NotFound
     newest = row["newest_version_id"] if row["deleted_at"] is None else None
-    if await is_unchanged(tx, document, arrival.blob.sha256):
-        return Registered(Outcome.UNCHANGED, document)
+    if known := await unchanged_one(tx, document, arrival.blob.sha256):
+        return Registered(Outcome.UNCHANGED, document, known=known)
     if source.duplicates is Duplicates.REJECT:
         await tx.run(_ONE_AT_A_TIME, fingerprint=_lock_of(source.id, arrival.blob.sha256))
     twin = await tx.value(_TWIN, source=source.id, id=document, fingerprint=arrival.blob.sha256)
@@ -190,15 +202,16 @@ async def register(tx: Transaction, source: Source, arrival: Arrival, *, request
     return Registered(Outcome.REPLACED if newest else Outcome.CREATED, document, twin, version)
 
 
-async def is_unchanged(tx: Transaction, document: DocumentId, fingerprint: bytes) -> bool:
-    """Whether the document's newest version has these bytes; then the delivery is counted."""
-    return await tx.run(_DELIVERED_AGAIN, id=document, fingerprint=fingerprint) > 0
+async def unchanged_one(tx: Transaction, document: DocumentId, fingerprint: bytes) -> Kept | None:
+    """Where the bytes lie, if the document's newest version has these; then the delivery is counted."""
+    row = await tx.row(_DELIVERED_AGAIN, id=document, fingerprint=fingerprint)
+    return Kept(VersionId(row["id"]), row["blob_key"]) if row else None
 
 
-async def unchanged(tx: Transaction, fingerprints: Mapping[DocumentId, bytes]) -> set[DocumentId]:
-    """Those whose newest version has these bytes, as `is_unchanged` for many, in one statement."""
+async def unchanged(tx: Transaction, fingerprints: Mapping[DocumentId, bytes]) -> dict[DocumentId, Kept]:
+    """Those whose newest version has these bytes, as `unchanged_one` for many, in one statement."""
     rows = await tx.rows(_ALL_DELIVERED_AGAIN, ids=list(fingerprints), fingerprints=list(fingerprints.values()))
-    return {DocumentId(row["id"]) for row in rows}
+    return {DocumentId(row["id"]): Kept(VersionId(row["version_id"]), row["blob_key"]) for row in rows}
 
 
 async def _adopt(
@@ -216,6 +229,15 @@ async def _adopt(
         media_type=arrival.media_type,
         size=arrival.blob.size,
         requester=requester,
+    )
+    await records.open_record(
+        tx,
+        version,
+        document=document,
+        source=source,
+        blob=arrival.blob,
+        media_type=arrival.media_type,
+        brought_by=requester,
     )
     await tx.run(_ADOPT, id=document, version=version, same_as=twin, title=title_from_key(arrival.key))
     return version
@@ -284,14 +306,16 @@ async def pin(tx: Transaction, versions: Iterable[VersionId]) -> None:
         raise Conflict("The document is no longer wanted.", code="not_wanted")
 
 
-async def enter_stage(tx: Transaction, claim: Claim, stage: Stage) -> None:
-    await tx.run(_STAGE, id=claim.subject, stage=stage, attempts=claim.attempts)
+async def enter_stage(tx: Transaction, claim: Claim, stage: Stage, *, progress: int) -> None:
+    """`progress` is in percent of the whole work."""
+    await tx.run(_STAGE, id=claim.subject, stage=stage, progress=progress, attempts=claim.attempts)
 
 
 async def make_live(tx: Transaction, version: Version, *, title: str, chunks: int, attempts: int) -> None:
     """The swap: at the commit readers see the new version instead of the old one."""
     await tx.run(_READY, id=version.id, chunks=chunks, attempts=attempts)
     await tx.run(_SWAP, version=version.id, document=version.document, title=title)
+    await records.turn(tx, version.document, version.id, chunks=chunks)
 
 
 async def wait_again(tx: Transaction, claim: Claim, failure: Failure) -> None:
@@ -304,6 +328,20 @@ async def fail(tx: Transaction, claim: Claim, failure: Failure) -> None:
     await _set_failure(tx, claim, failure, "failed")
 
 
+async def count_crash(tx: Transaction, claim: Claim) -> int:
+    """How often the work on this version has ended in a crash by now, this time included. Retries do not forget it."""
+    return int(await tx.value(_CRASHED, id=claim.subject) or 0)
+
+
+async def crashes(tx: Transaction, claim: Claim) -> int:
+    return int(await tx.value(_CRASHES, id=claim.subject) or 0)
+
+
+async def take_back_crash(tx: Transaction, claim: Claim) -> None:
+    """One that was counted before it could happen, and did not."""
+    await tx.run(_NO_CRASH, id=claim.subject)
+
+
 async def put_back(tx: Transaction, claim: Claim) -> None:
     """Back to pending as if this attempt had not been."""
     await tx.run(_PUT_BACK, id=claim.subject, attempts=claim.attempts)
@@ -311,16 +349,20 @@ async def put_back(tx: Transaction, claim: Claim) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether work may go on: its tenant is active, and so is the member who asked for it, if anybody did."""
+    """Whether work may go on: its tenant is active, and so is the member who asked for it, if anybody did.
+
+    `source`: the document's source is not paused, which matters before the work has begun.
+    """
 
     tenant: bool
     requester: bool
+    source: bool = True
 
 
 async def standing(tx: Transaction, subject: UUID) -> Standing:
     """Of the work on a version; for a subject that is none, only the tenant counts."""
     row = await tx.row(_STANDING, version=subject)
-    return Standing(row["tenant"], row["requester"]) if row else Standing(tenant=False, requester=False)
+    return Standing(row["tenant"], row["requester"], row["source"]) if row else Standing(tenant=False, requester=False)
 
 
 async def _set_failure(tx: Transaction, claim: Claim, failure: Failure, state: str) -> None:
@@ -334,33 +376,6 @@ async def _set_failure(tx: Transaction, claim: Claim, failure: Failure, state: s
         detail=failure.detail,
         retryable=failure.retryable,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Redrive:
-    """Which failed documents to try again; None means any."""
-
-    document: DocumentId | None = None
-    source: SourceId | None = None
-    code: str | None = None
-
-
-async def redrive(tx: Transaction, wish: Redrive, *, requester: UserId | None) -> int:
-    """Failed versions back to the queue, each with a fresh count of attempts and asked for by the requester."""
-    rows = await tx.rows(_RETRY, document=wish.document, source=wish.source, code=wish.code, requester=requester)
-    for row in rows:
-        owner = row["owner_id"] and UserId(row["owner_id"])
-        await jobs.enqueue(tx, JobKind.INGEST, row["id"], owner=owner, cost=jobs.cost_of(row["size"]))
-    return len(rows)
-
-
-async def retry(tx: Transaction, document: DocumentId, *, requester: UserId | None) -> None:
-    """Raises NotFound, Conflict `not_failed`."""
-    if await redrive(tx, Redrive(document=document), requester=requester):
-        return
-    if not await tx.value(_EXISTS, id=document):
-        raise NotFound
-    raise Conflict("Only a failed document can be tried again.", code="not_failed")
 
 
 async def exists(tx: Transaction, document: DocumentId) -> bool:

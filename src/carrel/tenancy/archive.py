@@ -6,19 +6,22 @@ was cut short has none. docs/tenants.md describes the files.
 
 from datetime import datetime
 from tarfile import GNU_FORMAT, TarInfo
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from carrel.domain.chats import Rating
+from carrel.domain.errors import Invalid
 from carrel.domain.keys import document_key
 from carrel.domain.library import Duplicates, SourceKind, Visibility
+from carrel.domain.places import place_of
 from carrel.domain.rights import Role
+from carrel.domain.webhooks import MOST_WEBHOOKS, Occasion
 
 FORMAT: Final = "carrel-tenant"
-VERSION: Final = 2
-READABLE: Final = (1, 2)  # the first had no titles, no end users of messages and no feedback
+VERSION: Final = 3
+READABLE: Final = (1, 2, 3)  # 1 had no titles, no end users of messages and no feedback, 2 no history of documents
 MANIFEST: Final = "manifest.json"
 FILES: Final = (
     "tenant.json",
@@ -39,6 +42,8 @@ LEFT_OUT: Final = (
     "passwords, sessions and one-time codes",
     "API keys and invitations",
     "provider credentials and the keys that encrypt them",
+    "the secrets of webhooks, and what was told to them",
+    "the runs of sources that refresh themselves, and what they remember of their places",
     "index entries, which are made anew",
 )
 BLOCK: Final = 512
@@ -98,6 +103,16 @@ class SourceLine(_Line):
     owner_id: UUID | None
     created_at: datetime
     bots: list[UUID]
+    place: dict[str, Any] | None = None
+    schedule: Annotated[int, Field(ge=60)] | None = None
+
+    @model_validator(mode="after")
+    def _has_its_place(self) -> Self:
+        try:
+            place_of(self.kind, self.place)
+        except Invalid as refusal:
+            raise ValueError(refusal.detail) from refusal
+        return self
 
 
 class BotLine(_Line):
@@ -121,6 +136,21 @@ class VersionLine(_Line):
     live: bool
 
 
+class HistoryLine(_Line):
+    """A version that there is or was; `brought_by` is a member."""
+
+    id: UUID
+    number: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    sha256: Digest
+    media_type: Short
+    size: Annotated[int, Field(ge=1)]
+    chunks: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    brought_by: UUID | None
+    created_at: datetime
+    live_from: datetime | None
+    live_until: datetime | None
+
+
 class DocumentLine(_Line):
     id: UUID
     source_id: UUID
@@ -131,6 +161,7 @@ class DocumentLine(_Line):
     created_at: datetime
     updated_at: datetime
     versions: Annotated[list[VersionLine], Field(min_length=1, max_length=1_000)]
+    history: Annotated[list[HistoryLine], Field(max_length=1_000)] = []
 
     @property
     def current(self) -> VersionLine:
@@ -200,6 +231,24 @@ class MessageLine(_Line):
     output_tokens: Annotated[int, Field(ge=0, le=2**31 - 1)]
     created_at: datetime
     citations: Annotated[list[CitationLine], Field(max_length=1_000)]
+
+
+class WebhookLine(_Line):
+    id: UUID
+    url: Annotated[str, Field(min_length=1, max_length=2_000)]
+    events: Annotated[list[Occasion], Field(min_length=1, max_length=len(Occasion))]
+    source_ids: list[UUID] | None
+    description: Annotated[str, Field(max_length=500)]
+    enabled: bool
+    created_at: datetime
+
+
+class SettingsLine(_Line):
+    """What an import reads of the settings; the rest is for people."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    webhooks: Annotated[list[WebhookLine], Field(max_length=MOST_WEBHOOKS)] = []
 
 
 class FileNote(_Line):

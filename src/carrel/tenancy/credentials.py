@@ -7,9 +7,10 @@ from typing import Final
 
 from carrel.domain.access import Principal, TenantGrant, enter_unlimited
 from carrel.domain.audit import Act
+from carrel.domain.buckets import s3_key
 from carrel.domain.errors import Invalid
 from carrel.domain.ids import CredentialId, new_id
-from carrel.domain.providers import ProviderAccess, ProviderCredential, judged_address, judged_provider
+from carrel.domain.providers import S3, ProviderAccess, ProviderCredential, judged_address, judged_provider
 from carrel.domain.rights import Permission
 from carrel.domain.secret import Secret
 from carrel.store import audit, idempotency, providers
@@ -50,10 +51,13 @@ class Credentials:
     async def create(
         self, principal: Principal, wish: CredentialWish, *, memo: Memo[ProviderCredential] | None = None
     ) -> ProviderCredential:
-        """Raises Denied, Invalid `invalid_provider`, `invalid_url`, Conflict `credential_exists`."""
+        """Raises Denied, Invalid `invalid_provider`, `invalid_url` and for `s3` `invalid_s3_secret`, Conflict
+        `credential_exists`.
+        """
         grant = enter_unlimited(principal, Permission.MANAGE)
         judged_provider(wish.provider)
         judged_address(wish.base_url)
+        _judge(wish.provider, wish.secret)
         async with self._database.transaction(grant) as tx:
             return await idempotency.once(tx, memo, lambda: self._add(tx, wish))
 
@@ -81,7 +85,7 @@ class Credentials:
     async def change(
         self, principal: Principal, credential: CredentialId, change: CredentialChange
     ) -> ProviderCredential:
-        """Raises Denied, NotFound, Invalid `secret_required`, `invalid_url`, Conflict `credential_exists`."""
+        """Raises Denied, NotFound, Invalid as `create` and `secret_required`, Conflict `credential_exists`."""
         grant = enter_unlimited(principal, Permission.MANAGE)
         judged_address(change.base_url)
         if change.base_url is not None and change.secret is None:
@@ -89,6 +93,7 @@ class Credentials:
         async with self._database.transaction(grant) as tx:
             held = (await providers.held(tx, credential)).shown
             if change.secret is not None:
+                _judge(held.provider, change.secret)
                 address = change.base_url or held.base_url
                 encrypted = await self._encrypted(
                     tx, credential, provider=held.provider, address=address, secret=change.secret
@@ -135,6 +140,12 @@ class Credentials:
 
 def _place(credential: CredentialId, *, provider: str, address: str | None) -> Place:
     return Place("provider_credentials", credential, "secret", (provider, address or ""))
+
+
+def _judge(provider: str, secret: Secret) -> None:
+    """Raises Invalid `invalid_s3_secret`: of other providers' secrets nobody knows the form."""
+    if provider == S3:
+        s3_key(secret)
 
 
 def _changed(change: CredentialChange) -> dict[str, list[str]]:

@@ -51,12 +51,13 @@ class Destroying:
                 gone = await step(tx, most=self._batch)
 
     async def _bytes(self, grant: TenantGrant, claim: Claim) -> None:
-        while found := await self._blobs.older(grant.tenant, seconds=_NOW):
+        while total := sum([len(page) async for page in self._blobs.older(grant.tenant, seconds=_NOW)]):
             async with self._database.transaction(grant) as tx:
                 await jobs.hold(tx, claim)
-                await life.note_files(tx, len(found))
-            for blob in found:
-                await self._blobs.delete(blob)
+                await life.note_files(tx, total)
+            async for page in self._blobs.older(grant.tenant, seconds=_NOW):
+                for blob in page:
+                    await self._blobs.delete(blob)
 
 
 async def _verify(tx: Transaction) -> None:

@@ -7,7 +7,7 @@ whatever goes wrong on the way, the tenant is given up again.
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -19,11 +19,13 @@ from carrel.domain.access import Principal, for_accounts, for_job, govern, opera
 from carrel.domain.answers import ModelProblem
 from carrel.domain.audit import Act
 from carrel.domain.errors import Invalid
-from carrel.domain.ids import BotId, ChatId, DocumentId, MessageId, TenantId, UserId, new_id
-from carrel.domain.library import ChunkRules, DocumentStatus, Source, Tenant
+from carrel.domain.ids import BotId, ChatId, DocumentId, MessageId, TenantId, UserId, VersionId, new_id
+from carrel.domain.library import ChunkRules, DocumentStatus, Source, Tenant, VersionRecord
+from carrel.domain.origins import Bucket, Place
+from carrel.domain.places import place_of
 from carrel.domain.rights import Permission
 from carrel.ports.intake import Intake
-from carrel.store import audit, bots, documents, files, imports, sources
+from carrel.store import audit, bots, documents, files, imports, records, sources
 from carrel.store.bots import NewBot
 from carrel.store.imports import OldChat, OldFeedback, OldMessage, Quote
 from carrel.store.sources import NewSource
@@ -34,13 +36,16 @@ from carrel.tenancy.archive import (
     DocumentLine,
     FeedbackLine,
     FileLine,
+    HistoryLine,
     MemberLine,
     MessageLine,
+    SettingsLine,
     SourceLine,
 )
 from carrel.tenancy.life import Life
 from carrel.tenancy.tenants import Tenants
 from carrel.tenancy.unpack import Archive, opened
+from carrel.tenancy.webhooks import Webhooks, WebhookWish
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +70,7 @@ class Imported:
     tenant: Tenant
     sources: int = 0
     bots: int = 0
+    webhooks: int = 0
     documents: dict[str, int] = field(default_factory=dict)
     rejected: list[Left] = field(default_factory=list)
     chats: int = 0
@@ -76,11 +82,12 @@ class Imported:
 
 
 class Imports:
-    def __init__(self, database: Database, tenants: Tenants, life: Life, *, intake: Intake) -> None:
+    def __init__(self, database: Database, tenants: Tenants, life: Life, *, intake: Intake, webhooks: Webhooks) -> None:
         self._database = database
         self._tenants = tenants
         self._life = life
         self._intake = intake
+        self._webhooks = webhooks
 
     async def judge(self, path: Path) -> Archive:
         """Reads everything, writes nothing. Raises Invalid `archive_damaged`, `archive_version`, `archive_invalid`."""
@@ -91,7 +98,8 @@ class Imports:
         operate(principal)
         tenant = await self._tenants.create(principal, archive.tenant.name, slug=slug or archive.tenant.slug)
         try:
-            done = await _Arrival(self._database, self._intake, archive, Imported(tenant)).run(principal.user)
+            arrival = _Arrival(self._database, self._intake, archive, Imported(tenant), webhooks=self._webhooks)
+            done = await arrival.run(principal.user)
             async with self._database.transaction(govern(principal, Permission.TENANT, tenant.id)) as tx:
                 facts = {"documents": sum(done.documents.values()), "rejected": len(done.rejected)}
                 await audit.record(tx, Act.TENANT_IMPORTED, tenant.id, facts=facts)
@@ -105,7 +113,10 @@ class Imports:
 class _Arrival:
     """One import, step by step; the maps lead from the archive's ids to those that they have here."""
 
-    def __init__(self, database: Database, intake: Intake, archive: Archive, done: Imported) -> None:
+    def __init__(
+        self, database: Database, intake: Intake, archive: Archive, done: Imported, *, webhooks: Webhooks
+    ) -> None:
+        self._webhooks = webhooks
         self._database = database
         self._intake = intake
         self._archive = archive
@@ -127,7 +138,10 @@ class _Arrival:
         await self._bring_documents()
         await self._bring_files()
         await self._wait()
+        await self._keep_history()
+        await self._give_places()
         await self._keep_chats()
+        await self._make_webhooks()
         await self._let_in()
         return self._done
 
@@ -210,6 +224,42 @@ class _Arrival:
                 counted[status] += count
         self._done.documents = {status: count for status, count in counted.items() if count}
 
+    async def _keep_history(self) -> None:
+        """The version that was brought takes the number and the times that it had; the others are remembered."""
+        for line in self._archive.lines("documents.jsonl", DocumentLine):
+            if not line.history or line.id not in self._documents:
+                continue
+            current = [record for record in line.history if record.id == line.current.id]
+            former = [record for record in line.history if record.id != line.current.id]
+            document, source = self._documents[line.id], self._homes[line.id]
+            async with self._database.transaction(for_job(self._tenant, source.owner)) as tx:
+                for record in current:
+                    await records.resume(tx, document, self._record(record))
+                await records.remember(tx, document, source, [self._record(record) for record in former])
+
+    def _record(self, line: HistoryLine) -> VersionRecord:
+        return VersionRecord(
+            id=VersionId(imports.reissued(line.id, new_id())),
+            number=line.number,
+            fingerprint=line.sha256,
+            media_type=line.media_type,
+            size=line.size,
+            chunks=line.chunks,
+            brought_by=self._people.get(line.brought_by) if line.brought_by else None,
+            created_at=line.created_at,
+            live_from=line.live_from,
+            live_until=line.live_until,
+        )
+
+    async def _give_places(self) -> None:
+        """At last, or they would be walked; a paused source's documents would never be read."""
+        for line in self._archive.lines("sources.jsonl", SourceLine):
+            place, source = _elsewhere(line), self._sources[line.id]
+            if place is not None:
+                async with self._database.transaction(for_job(self._tenant, source.owner)) as tx:
+                    await sources.pause(tx, source.id, paused=True)
+                    await sources.replace(tx, source.id, place, line.schedule)
+
     async def _keep_chats(self) -> None:
         owners: dict[UUID, UserId] = {}
         lines = self._archive.lines("chats.jsonl", ChatLine)
@@ -277,6 +327,16 @@ class _Arrival:
     def _chat_id(self, old: UUID) -> ChatId:
         return ChatId(uuid.uuid5(self._tenant, str(old)))
 
+    async def _make_webhooks(self) -> None:
+        """Each with a new secret, and switched off: the receiver must be told the secret first."""
+        for settings in self._archive.lines("settings.json", SettingsLine):
+            for line in settings.webhooks:
+                named = None if line.source_ids is None else [self._sources[old] for old in line.source_ids]
+                shared = None if named is None else frozenset(source.id for source in named if source.owner is None)
+                wish = WebhookWish(line.url, frozenset(line.events), shared, line.description)
+                await self._webhooks.bring(for_job(self._tenant, None), wish)
+                self._done.webhooks += 1
+
     async def _let_in(self) -> None:
         """Those who have an account here, with the role that they had."""
         for member in self._archive.lines("members.jsonl", MemberLine):
@@ -287,6 +347,12 @@ class _Arrival:
             async with self._database.transaction(for_accounts(tenant=self._tenant)) as tx:
                 await imports.join(tx, user, member.role, member.status)
             self._done.joined.append(member.email)
+
+
+def _elsewhere(line: SourceLine) -> Place | None:
+    """The place is another deployment's: the source is paused until somebody has looked. No credential came along."""
+    place = place_of(line.kind, line.place)
+    return replace(place, credential=None) if isinstance(place, Bucket) else place
 
 
 def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from carrel.domain.errors import Invalid
 from carrel.domain.library import Visibility
+from carrel.domain.webhooks import judged_events, judged_target
 from carrel.tenancy.archive import (
     BLOCK,
     FILES,
@@ -30,6 +31,7 @@ from carrel.tenancy.archive import (
     Manifest,
     MemberLine,
     MessageLine,
+    SettingsLine,
     SourceLine,
     TenantLine,
     VersionLine,
@@ -222,6 +224,7 @@ class _Judge:
             self._demand("bots.jsonl", source.bots, source.id)
             if (source.visibility is Visibility.PRIVATE) != (source.owner_id is not None):
                 raise _invalid("sources.jsonl", f"{source.id} is private and nobody's, or the other way round")
+        self._judge_webhooks()
         self._judge_documents()
         for chat in self._each("chats.jsonl", ChatLine):
             self._demand("bots.jsonl", [chat.bot_id] if chat.bot_id else [], chat.id)
@@ -235,12 +238,25 @@ class _Judge:
         self._count("chunks.jsonl")
         self._count("audit.jsonl")
 
+    def _judge_webhooks(self) -> None:
+        for settings in self.archive.lines("settings.json", SettingsLine):
+            for webhook in settings.webhooks:
+                self._demand("sources.jsonl", webhook.source_ids or [], webhook.id)
+                try:
+                    judged_target(webhook.url)
+                    judged_events(webhook.events)
+                except Invalid as error:
+                    raise _invalid("settings.json", error.detail.removesuffix(".")) from error
+
     def _judge_documents(self) -> None:
         present = {name for name in self.archive.entries if name.startswith("blobs/")}
         missing = set(self.archive.manifest.blobs.missing)
         for document in self._each("documents.jsonl", DocumentLine):
             self._new("document key", (document.source_id, document.key), document.id)
             self._demand("sources.jsonl", [document.source_id], document.id)
+            numbers = [record.number for record in document.history]
+            if len(numbers) != len(set(numbers)):
+                raise _invalid("documents.jsonl", f"{document.id} has two versions of one number")
             for version in document.versions:
                 self._new("version", version.id, document.id)
                 if version.id not in missing:

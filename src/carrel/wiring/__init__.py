@@ -8,7 +8,6 @@ from carrel.wiring.application import (
     Office,
     Parts,
     assemble,
-    formats,
     office,
     running,
     tasks,
@@ -17,8 +16,11 @@ from carrel.wiring.application import (
 from carrel.wiring.database import Base, migrate
 from carrel.wiring.embedders import at_hand as embedder_at_hand
 from carrel.wiring.examination import doctor
+from carrel.wiring.fetching import fetching
 from carrel.wiring.home import Secrets, SettingsError, load, secrets_of
 from carrel.wiring.models import install_model, model
+from carrel.wiring.opened import Opened
+from carrel.wiring.parsing import endings, formats
 from carrel.wiring.providers import at_hand as models_at_hand
 from carrel.wiring.rotation import Rotated, retire, rotate
 
@@ -27,6 +29,7 @@ __all__ = [
     "Base",
     "Bench",
     "Office",
+    "Opened",
     "Parts",
     "Rotated",
     "Secrets",
@@ -36,6 +39,8 @@ __all__ = [
     "configure",
     "doctor",
     "embedder_at_hand",
+    "endings",
+    "fetching",
     "formats",
     "install_model",
     "load",

@@ -4,15 +4,14 @@ import asyncio
 import ctypes
 import gc
 import mmap
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
 from carrel.adapters.lexical.postgres import PostgresWords
-from carrel.adapters.parsers.media import SUPPORTED, media_type_of
 from carrel.adapters.vectors.pgvector import PgvectorIndexes
 from carrel.ask.across import Across
 from carrel.ask.answer import Answerer
@@ -29,17 +28,21 @@ from carrel.domain.layout import Thresholds
 from carrel.ingest.attach import Attaching
 from carrel.ingest.desk import Desk
 from carrel.ingest.farewell import Farewell
-from carrel.ingest.forget import Forgetting, Purge
+from carrel.ingest.forget import Emptying, Forgetting, Purge
 from carrel.ingest.index import Indexer
 from carrel.ingest.pipeline import Ingestion, Tools, Work
 from carrel.ingest.reshape import Reshaping
 from carrel.ingest.retry import Retries
+from carrel.ingest.scrub import Scrub
 from carrel.ingest.sweep import Sweep
+from carrel.ingest.text import Texts
 from carrel.ingest.upload import Uploads
 from carrel.ingest.weigh import Weighing
 from carrel.library.bots import Bots
 from carrel.library.documents import Documents
 from carrel.library.files import Files
+from carrel.library.progress import Watching
+from carrel.library.refreshes import Refreshes
 from carrel.library.sources import Sources
 from carrel.operate.audit import Audit
 from carrel.operate.health import Health
@@ -53,6 +56,7 @@ from carrel.settings import Settings
 from carrel.tenancy.brakes import Brakes
 from carrel.tenancy.credentials import Credentials
 from carrel.tenancy.destroy import Destroying
+from carrel.tenancy.dispatch import Dispatch
 from carrel.tenancy.export import Exports
 from carrel.tenancy.groups import GroupGrants
 from carrel.tenancy.imports import Imports
@@ -70,17 +74,19 @@ from carrel.tenancy.retention import Retention
 from carrel.tenancy.tenants import Tenants
 from carrel.tenancy.tidy import Tidying
 from carrel.tenancy.tokens import AccessTokens
-from carrel.tenancy.vault import Vault
+from carrel.tenancy.webhooks import Webhooks
 from carrel.wiring import embedders
+from carrel.wiring.credentials import credentials
 from carrel.wiring.database import Base, opened
 from carrel.wiring.embedders import Loaded
 from carrel.wiring.entrance import Entrance, entrance
+from carrel.wiring.fetching import Fetching, fetching
 from carrel.wiring.intake import UploadIntake
 from carrel.wiring.mail import mailer, mailroom
+from carrel.wiring.origins import places
+from carrel.wiring.parsing import parsing
 from carrel.wiring.providers import providers
-
-if TYPE_CHECKING:
-    from carrel.adapters.parsers.sandbox import SandboxedParser
+from carrel.wiring.webhooks import dispatch, webhooks
 
 Task = Callable[[Work], Awaitable[None]]
 
@@ -121,6 +127,7 @@ class Office:
     imports: Imports
     keys: Keys
     credentials: Credentials
+    webhooks: Webhooks
     audit: Audit
     gate: Gate
     allowances: Allowances
@@ -128,10 +135,12 @@ class Office:
     members: Members
     invitations: Invitations
     sources: Sources
+    refreshes: Refreshes
     bots: Bots
     documents: Documents
     files: Files
     uploads: Uploads
+    texts: Texts
     attaching: Attaching
     forgetting: Forgetting
     retries: Retries
@@ -148,38 +157,40 @@ class Application(Office):
     across: Across
     embeddings: Embeddings
     turns: RunningTurns
+    watching: Watching
 
 
 def _office(base: Base) -> Office:
     database, secrets = base.database, base.secrets
-    tokens = AccessTokens(secrets.master_keys)
-    logins = IssuerLogins(database, base.issuer) if base.issuer else None
-    refusals = Refusals(database)
+    tokens, refusals = AccessTokens(secrets.master_keys), Refusals(database)
     tenants, life = Tenants(database), Life(database)
     files = Files(database, base.blobs, quotas=base.quotas)
-    uploads = Uploads(database, base.blobs, judge_type=media_type_of, quotas=base.quotas)
+    uploads = Uploads(database, base.blobs, judge_type=base.judge_type, quotas=base.quotas)
     return Office(
-        principals=Principals(database, pepper=secrets.pepper, tokens=tokens, logins=logins, refusals=refusals),
+        principals=_principals(base, tokens, refusals),
         entrance=entrance(base, tokens),
         exchange=Exchange(database, tokens),
         groups=GroupGrants(database, issuer=base.issuer.name if base.issuer else None),
         tenants=tenants,
         life=life,
         exports=Exports(database, base.blobs),
-        imports=Imports(database, tenants, life, intake=UploadIntake(uploads, files)),
+        imports=Imports(database, tenants, life, intake=UploadIntake(uploads, files), webhooks=webhooks(base)),
         keys=Keys(database, pepper=secrets.pepper),
-        credentials=_credentials(base),
+        credentials=credentials(base),
+        webhooks=webhooks(base),
         audit=Audit(database),
         gate=Gate(database, base.limiter, base.rates),
         allowances=Allowances(database, defaults=base.quotas),
         refusals=refusals,
         members=Members(database),
         invitations=Invitations(database, Brakes(base.limiter, pepper=secrets.pepper), pepper=secrets.pepper),
-        sources=Sources(database),
+        sources=Sources(database, places(base)),
+        refreshes=Refreshes(database),
         bots=Bots(database, base.offer),
         documents=Documents(database, base.blobs),
         files=files,
         uploads=uploads,
+        texts=Texts(database, uploads),
         attaching=Attaching(database, base.blobs, uploads),
         forgetting=Forgetting(database),
         retries=Retries(database),
@@ -191,8 +202,9 @@ def _office(base: Base) -> Office:
     )
 
 
-def _credentials(base: Base) -> Credentials:
-    return Credentials(base.database, Vault(base.secrets.master_keys), pepper=base.secrets.pepper)
+def _principals(base: Base, tokens: AccessTokens, refusals: Refusals) -> Principals:
+    logins = IssuerLogins(base.database, base.issuer) if base.issuer else None
+    return Principals(base.database, pepper=base.secrets.pepper, tokens=tokens, logins=logins, refusals=refusals)
 
 
 def assemble(parts: Parts) -> Application:
@@ -210,7 +222,14 @@ def assemble(parts: Parts) -> Application:
     across = Across(parts.base.database, asking, gate=office.gate)
     fields = {name: getattr(office, name) for name in Office.__dataclass_fields__}
     embeddings = Embeddings(parts.base.database, parts.embedder, quotas=parts.base.quotas, prices=parts.base.prices)
-    return Application(**fields, asking=asking, across=across, turns=RunningTurns(), embeddings=embeddings)
+    return Application(
+        **fields,
+        asking=asking,
+        across=across,
+        turns=RunningTurns(),
+        watching=Watching(parts.base.database),
+        embeddings=embeddings,
+    )
 
 
 def tasks(parts: Parts, parser: Parser) -> dict[JobKind, Task]:
@@ -222,6 +241,7 @@ def tasks(parts: Parts, parser: Parser) -> dict[JobKind, Task]:
     return {
         JobKind.DESTROY: lambda work: destroying.run(work.grant, work.claim),
         JobKind.INGEST: _returning_memory(Ingestion(tools).run),
+        JobKind.EMPTY: Emptying(database).run,
         JobKind.PURGE: Purge(database, blobs, parts.vectors, parts.words).run,
         JobKind.WEIGH: _returning_memory(Weighing(database, parts.words, parts.thresholds).run),
         JobKind.RESHAPE: Reshaping(database, parts.thresholds).run,
@@ -249,11 +269,15 @@ class Bench:
     tasks: dict[JobKind, Task]
     concurrency: int
     lease: float
+    drain: float
     sweep: Callable[[], Awaitable[None]]
     sealer: Sealer
     mailroom: Mailroom
+    dispatch: Dispatch
     tidy: Callable[[], Awaitable[None]]
     forget_chats: Callable[[], Awaitable[None]]
+    scrub: Callable[[], Awaitable[None]]
+    fetching: Fetching
 
 
 @asynccontextmanager
@@ -267,24 +291,16 @@ async def working(settings: Settings) -> AsyncIterator[Bench]:
             tasks(parts, parser),
             rules.concurrency,
             rules.lease,
+            rules.drain,
             sweep.run,
             Sealer(parts.base.database),
             post,
+            dispatch(parts.base),
             tidying.run,
             Retention(parts.base.database, days=parts.base.chat_days).sweep,
+            Scrub(parts.base.database, parts.base.blobs, days=settings.blobs.scrub_days).run,
+            fetching(parts.base),
         )
-
-
-@asynccontextmanager
-async def parsing(settings: Settings) -> AsyncIterator["SandboxedParser"]:
-    from carrel.adapters.parsers.sandbox import SandboxedParser
-
-    rules = settings.parser
-    parser = SandboxedParser(memory=rules.memory_mb << 20, seconds=rules.seconds, wall=rules.seconds * 1.5)
-    try:
-        yield parser
-    finally:
-        await parser.close()
 
 
 @asynccontextmanager
@@ -296,7 +312,7 @@ async def equipped(settings: Settings) -> AsyncIterator[Parts]:
     async with (
         _loading(settings) as embedder,
         opened(settings) as base,
-        providers(settings, _credentials(base)) as models,
+        providers(settings, credentials(base)) as models,
     ):
         loaded = await embedder
         parts = Parts(
@@ -362,8 +378,3 @@ def _return_memory() -> None:
     """Also what only the start needed: 10 MB in each process."""
     with suppress(AttributeError):  # glibc's own
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def formats() -> Mapping[str, str]:
-    """Which file endings Carrel reads, each with its media type."""
-    return SUPPORTED

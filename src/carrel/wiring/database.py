@@ -1,28 +1,34 @@
 """The database: the embedded one or another, at the present schema, with all its walls standing."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from carrel.adapters.blobs.local import LocalBlobs
+from carrel.adapters.parsers.media import media_type_of
 from carrel.domain.hosts import KnownHosts
 from carrel.domain.limits import Rates
 from carrel.domain.models import Offer
 from carrel.domain.prices import NO_PRICES, Prices
 from carrel.domain.quotas import Quotas
+from carrel.ingest.upload import JudgeType
 from carrel.ports.blobs import Blobs
 from carrel.ports.issuers import Issuer
 from carrel.ports.limits import Limiter
+from carrel.ports.web import Outgoing
 from carrel.settings import Settings
 from carrel.store import catalogue, schema
 from carrel.store.schema import SchemaError
 from carrel.store.transaction import Database
 from carrel.tenancy.origins import Network, networks
 from carrel.tenancy.passwords import Passwords
+from carrel.wiring.blobs import blobs
 from carrel.wiring.home import Secrets, SettingsError, make_home, secrets_of
 from carrel.wiring.limits import in_memory, limiter, prices, quotas, rates
 from carrel.wiring.login import issuer
+from carrel.wiring.opened import Opened
+from carrel.wiring.outgoing import outgoing, way_out
+from carrel.wiring.parsing import judge_type
 from carrel.wiring.providers import offer
 
 
@@ -51,6 +57,9 @@ class Base:
     prices: Prices = NO_PRICES
     chat_days: int | None = None
     offer: Offer = field(default_factory=Offer)
+    outgoing: Callable[[], Outgoing] = field(default_factory=way_out)
+    places: Opened = field(default_factory=Opened)
+    judge_type: JudgeType = media_type_of
 
 
 @asynccontextmanager
@@ -68,11 +77,10 @@ async def opened(settings: Settings) -> AsyncIterator[Base]:
         )
         try:
             async with limiter(settings.limits) as counting:
-                blobs = LocalBlobs(settings.blobs.path or settings.folder / "blobs")
                 proxies = networks(settings.proxies)
                 yield Base(
                     database,
-                    blobs,
+                    blobs(settings),
                     secrets_of(settings),
                     counting,
                     issuer(settings),
@@ -83,6 +91,9 @@ async def opened(settings: Settings) -> AsyncIterator[Base]:
                     prices=prices(settings.price_table),
                     chat_days=settings.chats.retention_days,
                     offer=offer(settings),
+                    outgoing=outgoing(settings),
+                    places=Opened.by(settings),
+                    judge_type=judge_type(settings),
                 )
         finally:
             await database.close()

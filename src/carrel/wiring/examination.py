@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 from carrel.domain.errors import ModelFailed, Refusal
 from carrel.operate.doctor import Mark, Patient, Remark, examine
 from carrel.settings import Extractive, MiniLM, Settings, Smtp
-from carrel.wiring import embedders, providers
-from carrel.wiring.application import parsing
+from carrel.wiring import blobs, embedders, providers
 from carrel.wiring.database import addresses, migrates_itself
 from carrel.wiring.home import make_home
 from carrel.wiring.models import model
+from carrel.wiring.parsing import parsing
 
 if TYPE_CHECKING:
     from carrel.adapters.embedders.minilm import Condition
@@ -31,7 +31,7 @@ async def doctor(settings: Settings, *, patience: float = 20.0) -> list[Remark]:
         migrates_itself=migrates_itself(settings),
         embedder=lambda: _embedder(settings),
         model=lambda: _model(settings),
-        blobs=settings.blobs.path or settings.folder / "blobs",
+        blobs=lambda: blobs.remarks(settings),
         sandbox=lambda: _sandbox_report(settings),
     )
     return await examine(patient, patience=patience)

@@ -10,7 +10,7 @@ from carrel.domain.access import for_job
 from carrel.domain.errors import Refusal, Unavailable
 from carrel.domain.ids import TenantId
 from carrel.domain.jobs import Claim, JobKind
-from carrel.ingest.desk import Desk, LeaseLost
+from carrel.ingest.desk import Desk, LeaseLost, WorkerEnds
 from carrel.ingest.pipeline import Work
 from carrel.worker.floor import Floor
 
@@ -22,7 +22,9 @@ _POLL: Final = 2.0
 _QUICK_POLL: Final = 0.1
 _REST: Final = 1.0
 _LOOK: Final = 4.0  # whoever is suspended is noticed within five seconds
-_HARMLESS: Final = 2  # attempts: a crash or two may be somebody else's doing
+_DRAIN: Final = 25.0
+_GIVING_BACK: Final = 5.0
+_TELLING: Final = 1.0
 
 
 class Worker:
@@ -31,17 +33,24 @@ class Worker:
     One place more is for a newcomer: a tenant that has no job in hand need not wait for the large documents of others.
     """
 
-    def __init__(self, desk: Desk, tasks: Mapping[JobKind, Task], *, concurrency: int, lease: float) -> None:
+    def __init__(
+        self, desk: Desk, tasks: Mapping[JobKind, Task], *, concurrency: int, lease: float, drain: float = _DRAIN
+    ) -> None:
+        """`drain` is how many seconds what is in hand at the end may still take."""
         self._desk = desk
         self._tasks = tasks
         self._concurrency = concurrency
         self._lease = lease
+        self._drain = drain
         self._wake = asyncio.Event()
         self._running: dict[asyncio.Task[None], TenantId] = {}
         self._floor = Floor()
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; then no new job is claimed, and those in hand are finished."""
+    async def run(self, stop: asyncio.Event, *, hurry: asyncio.Event | None = None) -> None:
+        """Until `stop`; then no new job is claimed, and those in hand are finished, or given back if that takes long.
+
+        At `hurry` they are given back at once.
+        """
         while not stop.is_set():
             try:
                 async with self._desk.listening(self._wake.set) as lost:
@@ -52,7 +61,7 @@ class Worker:
             except Exception:  # a worker that ended in silence would let every document wait for ever
                 log.exception("worker.stumbled")
                 await _first(stop, seconds=_REST)
-        await self._finish()
+        await self._finish(hurry or asyncio.Event())
 
     async def drain(self) -> None:
         """Until nothing waits or runs any more: for a command that has no worker to rely on. Raises Unavailable."""
@@ -85,8 +94,17 @@ class Worker:
         del self._running[task]
         self._wake.set()
 
-    async def _finish(self) -> None:
-        if self._running:
+    async def _finish(self, hurry: asyncio.Event) -> None:
+        ended = asyncio.create_task(self._ended())
+        hurried = asyncio.create_task(hurry.wait())
+        await asyncio.wait([ended, hurried], timeout=self._drain, return_when=asyncio.FIRST_COMPLETED)
+        for task in (*self._running, hurried):
+            task.cancel()
+        await asyncio.wait([ended], timeout=_GIVING_BACK)
+        ended.cancel()
+
+    async def _ended(self) -> None:
+        while self._running:
             await asyncio.wait(self._running)
 
     async def _guarded(self, claim: Claim) -> None:
@@ -96,6 +114,8 @@ class Worker:
             await self._attempt(work)
         except LeaseLost:
             log.info("job.lost", kind=claim.kind, subject=str(claim.subject))
+        except asyncio.CancelledError:  # the worker ends
+            await self._settle(work, WorkerEnds("The worker ends before the job does."))
         except Refusal as refusal:
             await self._settle(work, refusal)
         except Exception:  # also what a job does whose rows went away under it: that is no mistake of ours
@@ -106,7 +126,7 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 heart = group.create_task(self._beat(work))
-                async with self._floor.entered(alone=_is_suspect(work.claim)):
+                async with self._floor.entered(alone=work.claim.is_suspect):
                     await self._desk.begin(work)
                     await self._tasks[work.claim.kind](work)
                 heart.cancel()
@@ -116,10 +136,16 @@ class Worker:
     async def _beat(self, work: Work) -> None:
         """Keep the lease. Raises LeaseLost when it is gone, and what the desk refuses to somebody who was suspended.
 
-        A database that does not answer gets another chance.
+        What is new is written down within a second or so; what is done faster needs no word of its own. A database that
+        does not answer gets another chance.
         """
+        clock, longest = asyncio.get_running_loop().time, min(self._lease / 3, _LOOK)
+        beaten, told = clock(), work.percent
         while True:
-            await asyncio.sleep(min(self._lease / 3, _LOOK))
+            await asyncio.sleep(min(longest, _TELLING))
+            if work.percent == told and clock() - beaten < longest:
+                continue
+            beaten, told = clock(), work.percent
             try:
                 await self._desk.beat(work, lease=self._lease)
             except Unavailable as problem:
@@ -135,11 +161,6 @@ class Worker:
         except Refusal as problem:
             log.warning("job.unsettled", subject=str(work.claim.subject), problem=problem.detail)
         return True
-
-
-def _is_suspect(claim: Claim) -> bool:
-    """A document whose worker died, and not for the first time: it may have been the reason."""
-    return claim.kind is JobKind.INGEST and claim.orphaned and claim.attempts > _HARMLESS
 
 
 async def _first(*events: asyncio.Event, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The worker's mail: looked for each second, beside the jobs."""
+"""The worker's mail and its webhooks: looked for each second, beside the jobs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from carrel.domain.errors import Unavailable
+from carrel.tenancy.dispatch import Dispatch
 from carrel.tenancy.mailroom import Mailroom
 
 log = structlog.get_logger(__name__)
@@ -24,6 +25,17 @@ async def sending(mailroom: Mailroom, *, seconds: float = _POLL) -> AsyncIterato
             yield
         finally:
             rounds.cancel()
+
+
+@asynccontextmanager
+async def telling(dispatch: Dispatch) -> AsyncIterator[None]:
+    """Until the end; what is told to a webhook then is told again when its lease is over."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(dispatch.run())
+        try:
+            yield
+        finally:
+            task.cancel()
 
 
 async def _rounds(mailroom: Mailroom, seconds: float) -> None:

@@ -5,8 +5,9 @@ import hashlib
 import math
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, Final
@@ -17,6 +18,7 @@ from carrel.domain.library import Blob
 
 _HEAD: Final = 4096
 _PIECE: Final = 256 * 1024
+_PAGE: Final = 1_000
 
 
 class LocalBlobs:
@@ -45,9 +47,18 @@ class LocalBlobs:
         yield self._existing(key)
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
-        with await asyncio.to_thread(self._existing(key).open, "rb") as file:
-            while piece := await asyncio.to_thread(file.read, _PIECE):
-                yield piece
+        path = self._existing(key)
+        try:
+            with await asyncio.to_thread(path.open, "rb") as file:
+                while piece := await asyncio.to_thread(file.read, _PIECE):
+                    yield piece
+        except FileNotFoundError as error:
+            raise NotFound from error
+        except OSError as error:
+            raise _unreadable(error) from error
+
+    async def missing(self, keys: Collection[str]) -> set[str]:
+        return await asyncio.to_thread(self._missing, keys) if keys else set()
 
     async def delete(self, key: str) -> None:
         try:
@@ -55,25 +66,39 @@ class LocalBlobs:
         except OSError as error:
             raise Unavailable(f"The blob store cannot delete: {error.strerror}.", code="blobs_unavailable") from error
 
-    async def older(self, tenant: TenantId, *, seconds: float) -> list[str]:
+    async def older(self, tenant: TenantId, *, seconds: float) -> AsyncIterator[list[str]]:
+        folder = self._root / str(tenant)
         try:
-            return await asyncio.to_thread(_older, self._root / str(tenant), seconds)
+            if not await asyncio.to_thread(folder.is_dir):
+                return
+            moment = await asyncio.to_thread(_now, folder) - seconds
+            with await asyncio.to_thread(os.scandir, folder) as entries:
+                while page := await asyncio.to_thread(_page, entries):
+                    if old := [f"{folder.name}/{name}" for name, changed in page if changed < moment]:
+                        yield old
         except OSError as error:
-            raise Unavailable(f"The blob store cannot be read: {error.strerror}.", code="blobs_unavailable") from error
+            raise _unreadable(error) from error
 
     def _existing(self, key: str) -> Path:
-        path = self._root / key
-        if not path.is_file():
+        """Raises NotFound; where even the folder of all is not there, nothing can be said to be missing."""
+        if self._missing([key]):
             raise NotFound
-        return path
+        return self._root / key
+
+    def _missing(self, keys: Collection[str]) -> set[str]:
+        missing = {key for key in keys if not (self._root / key).is_file()}
+        if missing and not self._root.is_dir():
+            raise Unavailable("The folder of uploaded bytes is not there.", code="blobs_unavailable")
+        return missing
 
 
-def _older(folder: Path, seconds: float) -> list[str]:
-    if not folder.is_dir():
-        return []
-    moment = _now(folder) - seconds
-    with os.scandir(folder) as entries:
-        return [f"{folder.name}/{entry.name}" for entry in entries if _changed(entry) < moment]
+def _unreadable(error: OSError) -> Unavailable:
+    return Unavailable(f"The blob store cannot be read: {error.strerror}.", code="blobs_unavailable")
+
+
+def _page(entries: "Iterator[os.DirEntry[str]]") -> list[tuple[str, float]]:
+    """The next names, each with when it last changed."""
+    return [(entry.name, _changed(entry)) for entry in islice(entries, _PAGE)]
 
 
 def _now(folder: Path) -> float:

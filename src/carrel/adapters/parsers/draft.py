@@ -18,29 +18,70 @@ class Draft:
         self._length = 0
         self._headings: list[tuple[int, str]] = []
         self.first_heading: str | None = None
+        self.page: int | None = None  # of the blocks that name none
+        self._unwritten: str | None = None  # a heading that waits for what stands below it
 
-    def heading(self, level: int, text: str) -> None:
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was written."""
+        return bool(self._blocks)
+
+    def heading(self, level: int, text: str, *, line: int | None = None) -> None:
         """Whatever follows stands below it, until a heading of the same or a higher rank."""
         name = squeezed(clean(text))
         if not name:
             return
-        self._headings = [(rank, above) for rank, above in self._headings if rank < level]
+        self.leave(level)
         self._headings.append((level, name[:HEADING_LENGTH]))
-        if level == 1 and self.first_heading is None:
+        if level <= 1 and self.first_heading is None:
             self.first_heading = name
-        self.block("heading", name)
+        self.block("heading", name, line=line)
 
-    def block(self, kind: str, text: str, *, path: tuple[str, ...] | None = None, page: int | None = None) -> None:
-        """Adds the text unless nothing of it can be seen. `path` overrules the headings written so far."""
+    def leave(self, level: int) -> None:
+        """Whatever follows stands no longer below a heading of this rank or a lower one."""
+        self._headings = [(rank, above) for rank, above in self._headings if rank < level]
+
+    def turn_to(self, page: int, title: str, *, otherwise: str) -> None:
+        """A new slide or sheet, with a heading of its own: passages are cut at headings, and must not mix two pages.
+
+        `otherwise` names one without a title, once anything stands on it. One that is called as the one before is told
+        apart by its number.
+        """
+        before = self._headings[0][1] if self._headings else None
+        name = squeezed(clean(title))
+        self.page, self._headings, self._unwritten = page, [], None if name else otherwise
+        self.heading(1, f"{name} ({page})" if name[:HEADING_LENGTH] == before else name)
+
+    def block(
+        self,
+        kind: str,
+        text: str,
+        *,
+        path: tuple[str, ...] | None = None,
+        page: int | None = None,
+        line: int | None = None,
+        repeated: int = 0,
+    ) -> None:
+        """Adds the text unless nothing of it can be seen. `path` overrules the headings written so far.
+
+        `line` is that of the text's first line, also when that one is empty and left out; see `Block` for `repeated`.
+        """
         text = clean(text)
+        above_it = text[: len(text) - len(text.lstrip())].count("\n")
         text = text.strip("\n").rstrip() if kind == "code" else text.strip()
         if not text.strip():
             return
+        if (name := self._unwritten) is not None:
+            self._unwritten = None
+            self.heading(1, name)
         start = self._length + len(_GAP) if self._pieces else 0
         self._length = start + len(text)
         self._pieces.append(text)
         above = path if path is not None else tuple(name for _, name in self._headings)
-        self._blocks.append(Block(start, self._length, kind, above[:HEADING_DEPTH], page))
+        place = page or self.page
+        self._blocks.append(
+            Block(start, self._length, kind, above[:HEADING_DEPTH], place, line and line + above_it, repeated)
+        )
 
     def finish(self, title: str | None = None) -> ParsedDocument:
         """Raises Unreadable `no_text` when nothing was written."""

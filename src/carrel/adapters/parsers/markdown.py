@@ -27,14 +27,21 @@ def prepare() -> None:
 
 def parse(content: bytes, *, key: str) -> ParsedDocument:  # noqa: ARG001 - all formats have one signature
     """The title comes from the front matter, else from the first heading of rank 1."""
-    title, source = _without_front_matter(decode.text_of(content))
     draft = Draft()
-    writer = TagWriter(draft)
+    return draft.finish(write(TagWriter(draft), decode.text_of(content)))
+
+
+def write(writer: TagWriter, text: str, *, line: int | None = 1) -> str | None:
+    """Writes what a reader sees; returns the front matter's title. The text begins on `line`, if there are lines."""
+    title, source = _without_front_matter(text)
+    begin = line and line + text.count("\n", 0, len(text) - len(source))
     definitions: EnvType = {}
     for token in _reader().parse(source, definitions):
+        if begin and token.map and token.nesting >= 0:
+            writer.at(begin + token.map[0] + (token.type == "fence"))
         _write(writer, token, definitions)
     writer.flush()
-    return draft.finish(title)
+    return title
 
 
 @cache

@@ -1,20 +1,22 @@
 """PDF: the text of each page in PDFium's reading order, cut into paragraphs by the gaps between lines."""
 
-import re
+import math
 
-from carrel.adapters.parsers import pdfium
-from carrel.adapters.parsers.characters import clean, squeezed
+from carrel.adapters.parsers import decode, pdfium, recognise
 from carrel.adapters.parsers.draft import Draft
 from carrel.adapters.parsers.pdf_lines import Line, lines_of, paragraphs_of
 from carrel.adapters.parsers.pdf_outline import Outline
 from carrel.adapters.parsers.pdfium import PdfiumError
+from carrel.adapters.parsers.titles import sensible
 from carrel.adapters.parsers.wire import PAGES
 from carrel.domain.errors import Unreadable
 from carrel.domain.text import ParsedDocument
 
+_POINTS = 72  # of an inch
+_SCALE = 200 / _POINTS
 _ENCRYPTED = (pdfium.raw.FPDF_ERR_PASSWORD, pdfium.raw.FPDF_ERR_SECURITY)
-_WORD = re.compile(r"[^\W\d_]{3}")
-_FILE_NAME = re.compile(r"^Microsoft \w+ - |\.(?:docx?|pdf|xlsx?|pptx?|indd|tex|rtf|odt)$|^untitled", re.IGNORECASE)
+
+prepare = decode.prepare  # PDFium's texts are UTF-16
 
 
 def parse(content: bytes, *, key: str) -> ParsedDocument:  # noqa: ARG001 - all formats have one signature
@@ -45,6 +47,8 @@ def _write(draft: Draft, pdf: pdfium.Document, outline: Outline, index: int) -> 
     """Whether the page could be loaded."""
     try:
         lines = _page_lines(pdf, index)
+        if recognise.is_loaded() and not any(line.text.strip() for line in lines):
+            recognise.write(draft, _recognised(pdf, index), page=index + 1, path=outline.path(index, None))
     except PdfiumError:
         return False
     for paragraph in paragraphs_of(lines, apart=lambda line: outline.names(index, line.text)):
@@ -65,10 +69,21 @@ def _page_lines(pdf: pdfium.Document, index: int) -> list[Line]:
         page.close()
 
 
-def _title(pdf: pdfium.Document) -> str | None:
-    """The title that the author gave, unless it is a file's name or a number."""
+def _recognised(pdf: pdfium.Document, index: int) -> str:
+    """What is written on a page that holds no text: a scan."""
+    page = pdf[index]
     try:
-        title = squeezed(clean(pdf.get_metadata_value("Title")))
+        width, height = page.get_size()
+        scale = min(_SCALE, math.sqrt(recognise.MOST_PIXELS / max(width * height, 1)) * 0.99)
+        bitmap = page.render(scale=scale, grayscale=True)
+        sizes = {"width": bitmap.width, "height": bitmap.height, "stride": bitmap.stride}
+        return recognise.text_of(bytes(bitmap.buffer), **sizes, dpi=round(scale * _POINTS))
+    finally:
+        page.close()
+
+
+def _title(pdf: pdfium.Document) -> str | None:
+    try:
+        return sensible(pdf.get_metadata_value("Title"))
     except UnicodeDecodeError:
         return None
-    return title if _WORD.search(title) and not _FILE_NAME.search(title) else None

@@ -1,8 +1,11 @@
 """Parts of a page that stay one block: a list, a table, preformatted text. Whatever stands inside becomes its lines."""
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from carrel.adapters.parsers import tables
 from carrel.adapters.parsers.characters import squeezed
 
 LISTS = frozenset({"ul", "ol", "menu"})
@@ -22,6 +25,18 @@ def collapsed(text: str) -> str:
     return _SPACES.sub(" ", text)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A block, how many lines behind its region's first it begins, and `repeated` as for `Block`.
+
+    The lines are Markdown's, which rules one below the header of a table and writes each row as one.
+    """
+
+    text: str
+    after: int = 0
+    repeated: int = 0
+
+
 class Region(Protocol):
     """Takes the tags and the text between its own opening and closing tag, both included."""
 
@@ -30,7 +45,7 @@ class Region(Protocol):
     def text(self, text: str) -> None: ...
     def enter(self, tag: str, *, start: int) -> None: ...
     def leave(self, tag: str) -> None: ...
-    def written(self) -> str: ...
+    def blocks(self) -> Iterable[Written]: ...
 
 
 class ListRegion:
@@ -67,8 +82,8 @@ class ListRegion:
         if tag in BREAKING and tag != "br":
             self._break()
 
-    def written(self) -> str:
-        return "\n".join(line.rstrip() for line in "".join(self._words).split("\n") if line.strip())
+    def blocks(self) -> Iterable[Written]:
+        yield Written("\n".join(line.rstrip() for line in "".join(self._words).split("\n") if line.strip()))
 
     def _break(self) -> None:
         if not self._fresh:
@@ -89,7 +104,9 @@ class TableRegion:
     kind = "table"
 
     def __init__(self) -> None:
-        self._rows: list[str] = []
+        self._rows: list[list[str]] = []
+        self._header: int | None = None  # its place among the rows
+        self._named = True  # nothing but cells with names stands in this row
         self._cells: list[str] = []
         self._words: list[str] = []
         self._depth = 0
@@ -101,6 +118,7 @@ class TableRegion:
         if tag in _CELLS:
             if self._depth == 0:
                 self._stray()
+                self._named = self._named and tag == "th"
             self._depth += 1
         elif tag in BREAKING:
             self._words.append(" ")
@@ -114,25 +132,44 @@ class TableRegion:
         elif self._depth == 0 and tag in BREAKING:
             self._row()
 
-    def written(self) -> str:
+    def blocks(self) -> Iterable[Written]:
+        """A long table is several, each with the header."""
         self._row()
-        return "\n".join(self._rows)
+        if self._header is None:
+            return map(Written, tables.blocks_of(self._rows, None))
+        captions, header, rows = self._rows[: self._header], self._rows[self._header], self._rows[self._header + 1 :]
+        first, *others = tables.blocks_of(rows, header)
+        above = "\n".join([*map(tables.line_of, captions), first])
+        return [Written(above, repeated=-1), *_below(first, others)]
 
     def _row(self) -> None:
         self._stray()
         if any(self._cells):
-            self._rows.append(" | ".join(self._cells).rstrip(" |"))
+            self._rows.append(self._cells.copy())
+            if self._named and self._header is None:
+                self._header = len(self._rows) - 1
+        self._named = True
         self._cells.clear()
 
     def _stray(self) -> None:
         """A caption, or text that its author put between the cells."""
         if words := self._taken():
-            self._rows.append(words)
+            self._rows.append([words])
 
     def _taken(self) -> str:
         words = squeezed("".join(self._words))
         self._words.clear()
         return words
+
+
+def _below(first: str, others: Sequence[str]) -> Iterator[Written]:
+    """What follows a table's first block: rows below the header again, or one row, a line for each value."""
+    rows = first.count("\n")
+    is_wide = not rows
+    for text in others:
+        lines = text.count("\n")
+        yield Written(text, after=2 + rows, repeated=lines + 1 if is_wide else 1)
+        rows += 1 if is_wide else lines
 
 
 class PreRegion:
@@ -153,5 +190,5 @@ class PreRegion:
     def leave(self, tag: str) -> None:
         """Nothing inside ends a line but a line end."""
 
-    def written(self) -> str:
-        return "".join(self._words)
+    def blocks(self) -> Iterable[Written]:
+        yield Written("".join(self._words))

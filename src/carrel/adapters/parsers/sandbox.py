@@ -5,22 +5,50 @@ import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import FileIO
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from carrel.adapters.parsers import media, wire
+from carrel.adapters.parsers import media, texts, wire
+from carrel.adapters.parsers.families import REST, Family
+from carrel.adapters.parsers.ocr import Ocr
 from carrel.adapters.parsers.zygote_process import Ended, ZygoteProcess
 from carrel.domain.errors import Unavailable, Unsupported
 from carrel.domain.text import ParsedDocument
 
+_OFFICE = MappingProxyType(
+    dict.fromkeys(
+        (
+            *(media.DOCX, media.PPTX, media.XLSX, media.XLSB, media.XLS),
+            *(media.ODT, media.ODP, media.ODS, media.EPUB, media.RTF),
+        ),
+        "carrel.adapters.parsers.office:parse",
+    )
+)
 FORMATS = MappingProxyType({
     media.MARKDOWN: "carrel.adapters.parsers.markdown:parse",
     media.PLAIN: "carrel.adapters.parsers.plain:parse",
     media.HTML: "carrel.adapters.parsers.html:parse",
     media.PDF: "carrel.adapters.parsers.pdf:parse",
+    texts.RST: "carrel.adapters.parsers.rst:parse",
+    texts.CSV: "carrel.adapters.parsers.rows:parse",
+    texts.TSV: "carrel.adapters.parsers.rows:parse",
+    texts.JSON: "carrel.adapters.parsers.json_tree:parse",
+    texts.JSON_LINES: "carrel.adapters.parsers.json_tree:parse",
+    texts.YAML: "carrel.adapters.parsers.yaml_tree:parse",
+    texts.XML: "carrel.adapters.parsers.xml_tree:parse",
+    texts.MAIL: "carrel.adapters.parsers.mail:parse",
+    texts.NOTEBOOK: "carrel.adapters.parsers.notebook:parse",
+    texts.SOURCE: "carrel.adapters.parsers.code:parse",
+    **_OFFICE,
 })  # fmt: skip
+SCANS = MappingProxyType({
+    media.PDF: FORMATS[media.PDF],
+    **dict.fromkeys(media.PICTURES.values(), "carrel.adapters.parsers.recognise:parse"),
+})  # fmt: skip
+"""What text recognition reads; a PDF may have pages with text and pages without."""
 _KEY = 1_000
 
 
@@ -33,60 +61,51 @@ class Wall:
 
 
 class SandboxedParser:
-    """Keeps the promises of `ports.parser.Parser`. Starts its process when first needed and again when it died.
+    """Keeps the promises of `ports.parser.Parser`. Starts a process for each family of formats when first needed, again
+    when it died, and ends it after `rest` seconds without a document.
 
     `memory` in bytes and `seconds` of processor time hold for one document, `wall` in seconds for its whole way.
     A cancelled `parse` kills its parser. `paths` are folders where the modules of `formats` may lie.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - limits and choices, each of which stands alone
         self,
         *,
         memory: int = 1 << 30,
         seconds: float = 60,
         wall: float = 90,
         at_once: int = 2,
+        rest: float = REST,
         formats: Mapping[str, str] = FORMATS,
         paths: Sequence[Path] = (),
+        ocr: Ocr | None = None,
     ) -> None:
         self._memory = memory
         self._wall = wall
-        self._formats = dict(formats)
-        self._paths = tuple(paths)
-        self._config = {"formats": self._formats, "memory": memory, "seconds": seconds}
+        limits: dict[str, Any] = {"memory": memory, "seconds": seconds}
+        if ocr:
+            limits["ocr"] = asdict(ocr)
+        self._families = [Family(one, limits, paths=paths, rest=rest) for one in _families(formats)]
         self._slots = asyncio.Semaphore(at_once)
-        self._starting = asyncio.Lock()
-        self._zygote: ZygoteProcess | None = None
 
     async def parse(self, content: Path, *, media_type: str, key: str) -> ParsedDocument:
         """Also raises Unsupported for a media type without a format."""
-        if media_type not in self._formats:
+        family = next((one for one in self._families if media_type in one.formats), None)
+        if family is None:
             raise Unsupported(f"Carrel does not read {media_type} documents.")
-        async with self._slots:
-            zygote = await self._started()
+        async with self._slots, family.working() as zygote:
             with _opened(content) as source:
                 return await self._read(zygote, source, media_type=media_type, key=key[-_KEY:])
 
     async def sandbox_report(self) -> tuple[Wall, ...]:
         """Which walls stand on this host, for the start-up log and `carrel doctor`. Raises Unavailable."""
-        zygote = await self._started()
-        return tuple(Wall(stands, sentence) for stands, sentence in zygote.walls)
+        async with self._families[0].working() as zygote:  # the walls are the same for all
+            return tuple(Wall(stands, sentence) for stands, sentence in zygote.walls)
 
     async def close(self) -> None:
         """Ends every process; documents that are being read get Unavailable."""
-        async with self._starting:
-            if self._zygote:
-                await self._zygote.close()
-                self._zygote = None
-
-    async def _started(self) -> ZygoteProcess:
-        async with self._starting:
-            if self._zygote and not self._zygote.alive:
-                await self._zygote.close()
-                self._zygote = None
-            if self._zygote is None:
-                self._zygote = await ZygoteProcess.start(self._config, paths=self._paths)
-            return self._zygote
+        for family in self._families:
+            await family.close()
 
     async def _read(self, zygote: ZygoteProcess, source: int, *, media_type: str, key: str) -> ParsedDocument:
         output, sink = os.pipe()
@@ -120,6 +139,13 @@ class SandboxedParser:
         if code in (wire.EXHAUSTED, -signal.SIGKILL) or (code < 0 and peak > self._memory // 2):
             return "parser_memory"
         return "parser_crashed"
+
+
+def _families(formats: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Most documents are texts and pages: the libraries of office formats take no memory until one of those comes."""
+    for office in (False, True):
+        if family := {media_type: name for media_type, name in formats.items() if (media_type in _OFFICE) is office}:
+            yield family
 
 
 @contextmanager

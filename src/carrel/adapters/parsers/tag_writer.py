@@ -27,6 +27,13 @@ class TagWriter:
         self._words: list[str] = []
         self._region: Region | None = None
         self._depth = 0  # open tags since the region began, its own included
+        self._line: int | None = None
+
+    def at(self, line: int) -> None:
+        """What is written from here on begins on this line of the file, up to the end of a region."""
+        if self._region is None:
+            self.flush()
+            self._line = line
 
     def text(self, text: str) -> None:
         if self._region:
@@ -53,16 +60,18 @@ class TagWriter:
             self._depth -= 1
             self._close()
         elif tag in HEADINGS:
-            self._draft.heading(HEADINGS[tag], self._taken())
+            self._draft.heading(HEADINGS[tag], self._taken(), line=self._line)
         elif tag in BREAKING and tag != "br":
             self.flush()
 
     def flush(self) -> None:
-        self._draft.block("paragraph", _AROUND_LINE_ENDS.sub("\n", self._taken()))
+        self._draft.block("paragraph", _AROUND_LINE_ENDS.sub("\n", self._taken()), line=self._line)
 
     def _close(self) -> None:
         if self._region and self._depth == 0:
-            self._draft.block(self._region.kind, self._region.written())
+            for written in self._region.blocks():
+                line = self._line and self._line + written.after
+                self._draft.block(self._region.kind, written.text, line=line, repeated=written.repeated if line else 0)
             self._region = None
 
     def _taken(self) -> str:

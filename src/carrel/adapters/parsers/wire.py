@@ -15,6 +15,7 @@ from carrel.domain.text import Block, ParsedDocument
 TEXT_BYTES = 32 << 20
 BLOCKS = 500_000
 PAGES = 5_000
+LINES = 64 << 20
 LINE_BYTES = 1 << 20
 PACKET = 64 * 1024  # one message on the control socket
 
@@ -30,7 +31,11 @@ _KINDS = frozenset({"heading", "paragraph", "list", "table", "code"})
 REFUSALS = {
     "encrypted_document": "The document is encrypted: take its password off and upload it again.",
     "damaged_document": "The document is damaged, or not what its type says.",
-    "no_text": "The document holds no text. A scan has to be recognised (OCR) before the upload.",
+    "no_text": "The document holds no text. A scan is read where text recognition is installed (the extra `ocr`).",
+    "image_too_large": "The picture has more than 25 million pixels: make it smaller.",
+    "archive_refused": "The document is an archive that is dangerous to open: too many or too large parts, packed too "
+    "tightly, or names that lead out of it. Save it anew with an office program.",
+    "legacy_format": "This is a document of an old Word or PowerPoint (.doc, .ppt): save it as .docx or .pptx.",
     "parser_output": "The document gives more than 32 MB of text or 5,000 pages, or its text came out malformed.",
     "parser_memory": "The document needs more memory to read than is allowed.",
     "parser_timeout": "The document takes longer to read than is allowed.",
@@ -51,9 +56,13 @@ def lines_of(document: ParsedDocument) -> Iterator[bytes]:
     for start in range(0, len(document.text), _PIECE):
         yield _line({"text": document.text[start : start + _PIECE]})
     for path, blocks in groupby(document.blocks, key=lambda block: block.heading_path):
-        while batch := [(block.start, block.end, block.kind, block.page) for block in islice(blocks, _BATCH)]:
+        while batch := [_fields(block) for block in islice(blocks, _BATCH)]:
             yield _line({"path": path, "blocks": batch})
     yield _line({"end": len(document.blocks)})
+
+
+def _fields(block: Block) -> tuple[Any, ...]:
+    return block.start, block.end, block.kind, block.page, block.line, block.repeated
 
 
 def refused(code: str) -> bytes:
@@ -117,9 +126,10 @@ class Transcript:
 
     def _block(self, fields: Any, headings: tuple[str, ...]) -> Block:
         match fields:
-            case [int(start), int(end), str(kind), int() | None as page]:
-                if kind in _KINDS and _is_page(page) and self._is_next(start, end):
-                    return Block(start, end, kind, headings, page)
+            case [int(start), int(end), str(kind), int() | None as page, int() | None as line, int(repeated)]:
+                placed = _is_page(page) and _is_line(line) and -1 <= repeated <= BLOCKS
+                if kind in _KINDS and placed and self._is_next(start, end):
+                    return Block(start, end, kind, headings, page, line, repeated)
         raise refusal("parser_output")
 
     def _is_next(self, start: int, end: int) -> bool:
@@ -147,6 +157,10 @@ def _clean(text: Any, limit: int) -> str:
 
 def _is_page(page: int | None) -> bool:
     return page is None or 1 <= page <= PAGES
+
+
+def _is_line(line: int | None) -> bool:
+    return line is None or (line is not True and 1 <= line <= LINES)
 
 
 def _malformed() -> NoReturn:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from carrel.adapters.parsers import walls, wire
+from carrel.adapters.parsers import recognise, walls, wire
 from carrel.domain.errors import Unreadable
 from carrel.domain.text import ParsedDocument
 
@@ -29,12 +29,16 @@ Parse = Callable[[bytes], ParsedDocument]
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`formats` maps a media type to `module:function`; a module's `prepare()`, if it has one, runs before any fork."""
+    """`formats` maps a media type to `module:function`; a module's `prepare()`, if it has one, runs before any fork.
+
+    `ocr` names the folder and the languages of text recognition, if there is any.
+    """
 
     control: int
     formats: Mapping[str, str]
     memory: int
     seconds: float
+    ocr: Mapping[str, str] | None = None
 
 
 def main(config: str) -> None:
@@ -45,6 +49,8 @@ def main(config: str) -> None:
     os.closerange(3, given.control)  # uvloop leaves some of its own open in what it starts
     os.closerange(given.control + 1, os.sysconf("SC_OPEN_MAX"))
     try:
+        if given.ocr:
+            recognise.load(**given.ocr)
         zygote = Zygote(control, _loaded(given.formats), walls.build(given.memory, given.seconds))
     except (ImportError, AttributeError, OSError) as error:
         control.send(json.dumps({"broken": repr(error)}).encode())

@@ -1,6 +1,7 @@
 """The way out to other machines: every address judged before it is connected to."""
 
 from carrel.adapters.web.addresses import Allowed, Judge
-from carrel.adapters.web.fetch import JudgedTransport, OutboundWeb, Rules
+from carrel.adapters.web.fetch import OutboundWeb
+from carrel.adapters.web.judged import JudgedTransport, Rules
 
 __all__ = ["Allowed", "Judge", "JudgedTransport", "OutboundWeb", "Rules"]

@@ -40,6 +40,11 @@ _CLOSED: Final = tuple(
     )
 )
 _WHOLE: Final = 0xFFFF_FFFF
+# Endings that no public name has (RFC 6761, 6762, 7686, 8375, 9476), and what private networks use instead.
+_LOCAL: Final = (
+    ".local", ".localhost", ".localdomain", ".internal", ".intranet", ".private", ".corp", ".home", ".lan",
+    ".home.arpa", ".onion", ".alt", ".test", ".invalid",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,12 @@ def _is_ours(address: Address) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_local_name(host: str) -> bool:
+    """Whether the name, if it is one, can only be one of this network: it has no dot, or such an ending."""
+    name = host.lower().rstrip(".")
+    return not _is_address(name) and ("." not in name or name.endswith(_LOCAL))
 
 
 def _is_address(word: str) -> bool:

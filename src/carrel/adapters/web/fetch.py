@@ -1,155 +1,188 @@
-"""Fetching over HTTP: the name is resolved once, judged, and connected to by the judged address.
+"""Fetching over HTTP: what is taken from the other side, how much of it, and how far it may send one on.
 
-The certificate is checked for the name, and `Host` names it too. No proxy and no credential is taken from the
-environment, no redirect is followed, no connection is kept: one that was opened for a name is used for that name alone.
+The other side may lie about everything: the length is counted after unpacking, the type must be one that was asked for,
+a redirect is a new address to judge, and all of it together has its time.
 """
 
 import asyncio
-import socket
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from ipaddress import ip_address
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from typing import Final
 
 import httpx2
 
-from carrel.adapters.web.addresses import Address, Allowed, Judge
-from carrel.domain.errors import Invalid, Refusal, Unavailable
-from carrel.ports.web import Fetched
+from carrel.adapters.web.answers import content_of, media_of, packed_tag, refusal_of, reminders
+from carrel.adapters.web.judged import JudgedTransport, Resolve, Rules, refused_address, resolved
+from carrel.domain.errors import Invalid, Refusal, TooLarge, Unavailable, Unsupported
+from carrel.ports.web import Absent, Fetched, Follows, Left, Page, Reading, Unchanged
 
-_PORTS: Final = {"http": 80, "https": 443}
 _OK: Final = 200
-_ENCODINGS: Final = frozenset({"identity", "gzip"})  # packed twice, one piece could become a million times as long
+_UNCHANGED: Final = 304
+_ABSENT: Final = frozenset({404, 410})
+_MOVED: Final = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS: Final = 3
+_PRODUCT: Final = f"Carrel/{version('carrel')}"
+_MOST_DROPPED: Final = 64 * 1024
+_DROPPING: Final = 2.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """`ports` are open whatever the host is; times are seconds."""
-
-    allowed: Allowed = field(default_factory=Allowed)
-    ports: frozenset[int] = frozenset({80, 443})
-    connect: float = 10.0
-    total: float = 30.0
+class _Wish:
+    most: int
+    accepts: frozenset[str] | None
 
 
-class JudgedTransport(httpx2.AsyncBaseTransport):
-    """For any client that takes a transport: it connects to judged addresses only, whoever asks.
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Requests alone: a client would remember cookies, and look where a redirect leads before it was judged."""
 
-    `kept` connections wait for a next request: only for a client of one address, since they were opened for its name.
-    """
+    transport: JudgedTransport
+    timeout: httpx2.Timeout
 
-    def __init__(self, rules: Rules, trust: ssl.SSLContext, *, kept: int = 0) -> None:
-        self._judge = Judge(rules.allowed)
-        self._ports = rules.ports
-        self._inner = httpx2.AsyncHTTPTransport(
-            verify=trust, trust_env=False, limits=httpx2.Limits(max_keepalive_connections=kept)
-        )
+    @asynccontextmanager
+    async def asked(self, url: str, wish: _Wish, *, tag: str | None = None) -> AsyncIterator[httpx2.Response]:
+        headers = {
+            "Accept": ", ".join(sorted(filter(None, wish.accepts or ()))) or "*/*",
+            "Accept-Encoding": "gzip, identity",
+            "User-Agent": _PRODUCT,
+            **reminders(tag),
+        }
+        async with self._answered(self._request("GET", url, headers)) as answer:
+            yield answer
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Raises Invalid `address_refused`, and what httpx2 raises."""
-        host, port = _destination(request.url, self._ports)
-        addresses = await _resolved(host, port)
-        if self._judge.refuses(host, addresses):
-            raise _refused("It leads to an address that is not public, and that the operator has not allowed.")
-        return await self._connected(request, addresses)
+    @asynccontextmanager
+    async def told(self, url: str, body: bytes, headers: Mapping[str, str]) -> AsyncIterator[httpx2.Response]:
+        asked = {"User-Agent": _PRODUCT, **headers, "Accept-Encoding": "identity"}
+        async with self._answered(self._request("POST", url, asked, body)) as answer:
+            yield answer
 
-    async def aclose(self) -> None:
-        await self._inner.aclose()
+    def _request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> httpx2.Request:
+        extensions = {"timeout": self.timeout.as_dict()}
+        return httpx2.Request(method, url, headers=headers, content=body, extensions=extensions)
 
-    async def _connected(self, request: httpx2.Request, addresses: list[Address]) -> httpx2.Response:
-        """By the first address that takes a connection."""
-        name = request.url.host
-        for last, address in enumerate(addresses, 1 - len(addresses)):
-            extensions = dict(request.extensions)
-            if name != str(address):
-                extensions["sni_hostname"] = name
-            judged = httpx2.Request(
-                request.method,
-                request.url.copy_with(host=str(address)),
-                headers=request.headers,  # `Host` stands in them already
-                stream=request.stream,
-                extensions=extensions,
-            )
-            try:
-                return await self._inner.handle_async_request(judged)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout):
-                if last == 0:
-                    raise
-        raise httpx2.ConnectError("The name has no address.")
+    @asynccontextmanager
+    async def _answered(self, request: httpx2.Request) -> AsyncIterator[httpx2.Response]:
+        answer = await self.transport.handle_async_request(request)
+        try:
+            yield answer
+        finally:
+            await answer.aclose()
 
 
 class OutboundWeb:
     """Keeps the port `Web` by these rules. It holds no connections, so there is nothing to close.
 
-    `trust` says which certificates count; without it those that the machine trusts.
+    `trust` says which certificates count; without it those that the machine trusts. `resolve` finds a name's addresses;
+    without it the system does, in its `resolvers` if the loop's own threads should not wait for slow names.
     """
 
-    def __init__(self, rules: Rules, *, trust: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        trust: ssl.SSLContext | None = None,
+        resolve: Resolve | None = None,
+        resolvers: Executor | None = None,
+    ) -> None:
         self._rules = rules
         self._trust = trust or ssl.create_default_context()
+        self._resolve = resolve or partial(resolved, resolvers=resolvers)
+
+    async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> int:
+        """Some of the answer is read, so that whoever sends it is not cut off, and dropped.
+
+        Raises Invalid `address_refused`, Unavailable `web_unavailable`.
+        """
+        with _translated():
+            async with self._way() as way, way.told(url, body, headers) as answer:
+                await _drop(answer)
+                return answer.status_code
 
     async def get(self, url: str, *, most: int, accepts: frozenset[str]) -> Fetched:
         """Raises Invalid `address_refused` or `answer_refused`, Unavailable `web_unavailable`."""
         with _translated():
-            async with asyncio.timeout(self._rules.total), self._client() as client:
-                headers = {"Accept": ", ".join(sorted(accepts)), "Accept-Encoding": "gzip, identity"}
-                async with client.stream("GET", url, headers=headers) as answer:
+            try:
+                async with self._way() as way, way.asked(url, _Wish(most, accepts)) as answer:
                     media_type = _judged(answer, accepts)
-                    return Fetched(media_type, await _content(answer, most))
+                    return Fetched(media_type, await content_of(answer, most))
+            except (TooLarge, Unsupported) as refusal:
+                raise Invalid(refusal.detail, code="answer_refused") from refusal
 
-    def _client(self) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(
-            transport=JudgedTransport(self._rules, self._trust),
-            timeout=httpx2.Timeout(self._rules.total, connect=self._rules.connect),
-            follow_redirects=False,
-            trust_env=False,
-        )
+    async def read(
+        self,
+        url: str,
+        *,
+        most: int,
+        accepts: frozenset[str] | None = None,
+        tag: str | None = None,
+        follows: Follows | None = None,
+    ) -> Reading:
+        """Raises Invalid `address_refused`, `answer_refused`, `redirects_refused` or `page_denied`, Unsupported,
+        TooLarge, Throttled `web_throttled`, Unavailable `web_unavailable`.
+        """
+        wish, seen = _Wish(most, accepts), [url]
+        with _translated():
+            async with self._way() as way:
+                found = await _step(way, url, wish, tag=tag)
+                while isinstance(found, Left):
+                    if found.url in seen or len(seen) > _MOST_REDIRECTS:
+                        raise Invalid("It sends one round in circles, or on and on.", code="redirects_refused")
+                    if follows is not None and not await follows(found.url):
+                        return found
+                    seen.append(found.url)
+                    found = await _step(way, found.url, wish, tag=None)
+                return found
+
+    @asynccontextmanager
+    async def _way(self) -> AsyncIterator[_Way]:
+        """One way out, for its time as a whole."""
+        async with asyncio.timeout(self._rules.total):
+            transport = JudgedTransport(self._rules, self._trust, resolve=self._resolve)
+            async with transport:
+                yield _Way(transport, httpx2.Timeout(self._rules.total, connect=self._rules.connect))
 
 
-def _destination(url: httpx2.URL, ports: frozenset[int]) -> tuple[str, int]:
-    if url.scheme not in _PORTS or not url.host:
-        raise _refused("Only http and https addresses are fetched.")
-    if url.userinfo:
-        raise _refused("An address names no user and no password.")
-    port = url.port or _PORTS[url.scheme]
-    if port not in ports:
-        raise _refused(f"Port {port} is not open for this.")
-    return url.raw_host.decode("ascii"), port
-
-
-async def _resolved(host: str, port: int) -> list[Address]:
-    """All that the name leads to, in the system's order, none twice."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise Unavailable(f"The name {host[:100]!r} cannot be resolved.", code="web_unavailable") from error
-    return list(dict.fromkeys(ip_address(place[0]) for *_, place in found))
+async def _step(way: _Way, url: str, wish: _Wish, *, tag: str | None) -> Reading:
+    """One answer. `Left` is a redirect."""
+    async with way.asked(url, wish, tag=tag) as answer:
+        if answer.status_code == _UNCHANGED and reminders(tag):
+            return Unchanged()
+        if answer.status_code in _ABSENT:
+            return Absent()
+        if answer.status_code in _MOVED and (place := answer.headers.get("location")):
+            return Left(str(httpx2.URL(url).join(place).copy_with(fragment=None)))
+        if answer.status_code != _OK:
+            raise refusal_of(answer)
+        media_type, charset = media_of(answer, wish.accepts)
+        content = await content_of(answer, wish.most)
+        robots = tuple(answer.headers.get_list("x-robots-tag"))
+        return Page(url, media_type, charset, content, packed_tag(answer), robots)
 
 
 def _judged(answer: httpx2.Response, accepts: frozenset[str]) -> str:
     """Its media type."""
-    if answer.status_code != _OK:
-        if answer.is_server_error:
-            raise Unavailable(f"The other side answered {answer.status_code}.", code="web_unavailable")
-        raise _unwanted(f"The other side answered {answer.status_code}; only 200 is taken, and no redirect.")
-    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type not in accepts:
-        raise _unwanted(f"The other side sent {media_type[:60]!r}; wanted is {' or '.join(sorted(accepts))}.")
-    if answer.headers.get("content-encoding", "identity").strip().lower() not in _ENCODINGS:
-        raise _unwanted("The other side packed its answer in another way than asked for.")
-    return media_type
+    if answer.status_code == _OK:
+        return media_of(answer, accepts)[0]
+    if answer.is_server_error:
+        raise Unavailable(f"The other side answered {answer.status_code}.", code="web_unavailable")
+    detail = f"The other side answered {answer.status_code}; only 200 is taken, and no redirect."
+    raise Invalid(detail, code="answer_refused")
 
 
-async def _content(answer: httpx2.Response, most: int) -> bytes:
-    """Counted after decoding, piece by piece: what is declared is a hint."""
-    content = bytearray()
-    async for piece in answer.aiter_bytes():
-        content += piece
-        if len(content) > most:
-            raise _unwanted(f"The answer has more than {most:,} bytes.")
-    return bytes(content)
+async def _drop(answer: httpx2.Response) -> None:
+    """A status is an answer, however its body goes on or breaks off."""
+    dropped = 0
+    with suppress(httpx2.HTTPError, TimeoutError):
+        async with asyncio.timeout(_DROPPING):
+            async for piece in answer.aiter_raw():
+                dropped += len(piece)
+                if dropped > _MOST_DROPPED:
+                    return
 
 
 @contextmanager
@@ -159,16 +192,6 @@ def _translated() -> Iterator[None]:
     except Refusal:
         raise
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
-        raise _refused("This is no address.") from error
-    except httpx2.DecodingError as error:
-        raise _unwanted("The answer cannot be decoded.") from error
+        raise refused_address() from error
     except (httpx2.HTTPError, TimeoutError, OSError) as error:
-        raise Unavailable("The other side does not answer.", code="web_unavailable") from error
-
-
-def _refused(detail: str) -> Invalid:
-    return Invalid(detail, code="address_refused")
-
-
-def _unwanted(detail: str) -> Invalid:
-    return Invalid(detail, code="answer_refused")
+        raise Unavailable("The other side does not answer, or breaks off.", code="web_unavailable") from error

@@ -29,6 +29,7 @@ class PassageResult(BaseModel):
     key: str
     heading_path: list[str]
     page: int | None
+    line: int | None
     confidence: Annotated[float, Field(ge=0, le=1)]
     uri: Uri
     document_id: UUID
@@ -43,6 +44,7 @@ class PassageResult(BaseModel):
             key=passage.key,
             heading_path=list(passage.heading_path),
             page=passage.page,
+            line=passage.line,
             confidence=round(passage.confidence, 3),
             uri=uri_of(passage.document),
             document_id=passage.document,
@@ -75,6 +77,7 @@ class CitationResult(BaseModel):
     key: str
     heading_path: list[str]
     page: int | None
+    line: int | None
     uri: Uri
     document_id: UUID
     source_id: UUID
@@ -89,6 +92,7 @@ class CitationResult(BaseModel):
             key=passage.key,
             heading_path=list(passage.heading_path),
             page=passage.page,
+            line=passage.line,
             uri=uri_of(passage.document),
             document_id=passage.document,
             source_id=passage.source,

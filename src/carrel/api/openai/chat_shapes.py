@@ -183,6 +183,7 @@ class FileCitation(BaseModel):
     key: str
     heading_path: list[str]
     page: int | None
+    line: int | None
     excerpt: str
     chunk_id: UUID
     document_id: UUID
@@ -200,6 +201,7 @@ class FileCitation(BaseModel):
             key=passage.key,
             heading_path=list(passage.heading_path),
             page=passage.page,
+            line=passage.line,
             excerpt=citation.excerpt,
             chunk_id=passage.chunk,
             document_id=passage.document,

@@ -21,6 +21,7 @@ from carrel.api.state import App
 from carrel.domain.errors import Invalid, TooLarge
 from carrel.domain.files import File
 from carrel.domain.ids import FileId
+from carrel.domain.keys import file_name
 from carrel.domain.library import Blob
 from carrel.library.files import MOST_BYTES, Counter, Files, NewFile
 from carrel.library.sources import Memo
@@ -113,7 +114,7 @@ async def openai_get_file(principal: MayRead, app: App, file_id: UUID) -> FileVi
 async def openai_get_file_content(principal: MaySearch, app: App, file_id: UUID) -> StreamingResponse:
     """The bytes as they were brought, as an attachment."""
     download = await app.files.download(principal, FileId(file_id))
-    name = download.key.rsplit("/", 1)[-1]
+    name = file_name(download.key)
     return await attachment(download.content, name, "application/octet-stream", size=download.size)
 
 

@@ -113,6 +113,7 @@ class FoundView(BaseModel):
     title: str
     heading_path: list[str]
     page: int | None
+    line: int | None
 
     @classmethod
     def of(cls, passage: Passage, document: Document | None) -> "FoundView":
@@ -127,6 +128,7 @@ class FoundView(BaseModel):
             title=passage.title,
             heading_path=list(passage.heading_path),
             page=passage.page,
+            line=passage.line,
         )
 
 

@@ -109,7 +109,7 @@ async def openai_get_store_file_content(
     )
 
 
-@router.post("/file_batches")
+@router.post("/file_batches", responses={409: {}})
 async def openai_create_batch(  # noqa: PLR0917 - FastAPI calls it by name
     principal: MayIngest, app: App, vector_store_id: UUID, wish: NewBatch, once: IdempotencyKey
 ) -> BatchView:

@@ -8,16 +8,23 @@ from fastapi.responses import StreamingResponse
 
 from carrel.api.attachment import attachment
 from carrel.api.schemas.documents import (
+    Deleted,
+    DeletionWish,
     Description,
     DocumentList,
     DocumentsQuery,
     DocumentView,
     Redriven,
     RedriveWish,
+    RetryWish,
+    VersionList,
+    VersionView,
 )
+from carrel.api.schemas.types import Paging
 from carrel.api.security import GuardedRoute, MayIngest, MayRead, MaySearch
 from carrel.api.state import App
 from carrel.domain.ids import DocumentId
+from carrel.domain.keys import file_name
 from carrel.ingest.retry import Redrive
 
 router = APIRouter(prefix="/v1", tags=["documents"], route_class=GuardedRoute)
@@ -36,6 +43,16 @@ async def get_document(principal: MayRead, app: App, document_id: UUID) -> Docum
     return DocumentView.of(await app.documents.get(principal, DocumentId(document_id)))
 
 
+@router.get("/documents/{document_id}/versions")
+async def list_versions(
+    principal: MayRead, app: App, document_id: UUID, query: Annotated[Paging, Query()]
+) -> VersionList:
+    """Every version that the document has or had, newest first: metadata only, what it said is gone."""
+    document = DocumentId(document_id)
+    page = await app.documents.versions(principal, document, limit=query.limit, cursor=query.cursor)
+    return VersionList(items=[VersionView.of(record) for record in page.items], next_cursor=page.next_cursor)
+
+
 @router.get(
     "/documents/{document_id}/content",
     response_class=StreamingResponse,
@@ -44,7 +61,7 @@ async def get_document(principal: MayRead, app: App, document_id: UUID) -> Docum
 async def get_content(principal: MaySearch, app: App, document_id: UUID) -> StreamingResponse:
     """The original bytes of the live version, as an attachment."""
     download = await app.documents.download(principal, DocumentId(document_id))
-    name = download.key.rsplit("/", 1)[-1]
+    name = file_name(download.key)
     return await attachment(download.content, name, download.media_type, size=download.size)
 
 
@@ -63,13 +80,25 @@ async def delete_document(principal: MayIngest, app: App, document_id: UUID) -> 
     await app.forgetting.document(principal, DocumentId(document_id))
 
 
+@router.post("/documents/delete", responses={404: {}})
+async def delete_documents(principal: MayIngest, app: App, wish: DeletionWish) -> Deleted:
+    """Forget up to 1,000 documents, each invisible at once. 404 when one is not there: then none goes."""
+    return Deleted(deleted=await app.forgetting.many(principal, wish.wanted()))
+
+
 @router.post("/documents/{document_id}/retry", responses={409: {}})
-async def retry_document(principal: MayIngest, app: App, document_id: UUID) -> DocumentView:
-    """Try a failed document again. 409 `not_failed`."""
-    return DocumentView.of(await app.retries.one(principal, DocumentId(document_id)))
+async def retry_document(
+    principal: MayIngest, app: App, document_id: UUID, wish: RetryWish | None = None
+) -> DocumentView:
+    """Try a failed document again. 409 `not_failed`; `quarantined` unless it is forced."""
+    force = wish is not None and wish.force
+    return DocumentView.of(await app.retries.one(principal, DocumentId(document_id), force=force))
 
 
 @router.post("/ingestion/redrive", tags=["ingestion"], responses={404: {}})
 async def redrive(principal: MayIngest, app: App, wish: RedriveWish | None = None) -> Redriven:
-    """Try again what failed: in all sources or in one, for any reason or for one code."""
+    """Try again what failed: all, one source's, for one code, or these documents. Quarantine only with `force`.
+
+    404 when the source or one of the documents is not there.
+    """
     return Redriven(redriven=await app.retries.many(principal, wish.wish() if wish else Redrive()))

@@ -18,7 +18,7 @@ from carrel.ingest.upload import MOST_BYTES, Delivery, Dock, Uploads
 
 router = APIRouter(prefix="/v1/sources/{source_id}/documents", tags=["documents"], route_class=GuardedRoute)
 
-_PATIENCE: Final = 60.0
+PATIENCE: Final = 60.0
 _FILES: Final = {
     "type": "object",
     "required": ["files"],
@@ -43,7 +43,7 @@ _RAW: Final = {
 }
 
 
-@router.post("", status_code=202, openapi_extra=_MULTIPART, responses={413: {}, 415: {}, 422: {}})
+@router.post("", status_code=202, openapi_extra=_MULTIPART, responses={409: {}, 413: {}, 415: {}, 422: {}})
 async def upload_documents(  # noqa: PLR0917 - FastAPI calls it by name
     principal: MayIngest, app: App, source_id: UUID, request: Request, once: IdempotencyKey
 ) -> UploadResults:
@@ -66,6 +66,7 @@ async def upload_documents(  # noqa: PLR0917 - FastAPI calls it by name
     responses={
         200: {"model": PutResult, "description": "Replaced, unchanged, a duplicate, or failed (with `wait`)"},
         201: {"model": PutResult, "description": "Created and ready (with `wait`)"},
+        409: {},
         413: {},
         415: {},
         422: {},
@@ -86,8 +87,8 @@ async def put_document(
     async with app.uploads.docked(principal, SourceId(source_id), expects=_expected(request), key=name) as dock:
         warn(request, dock.hold.warnings)
         delivery = await _taken(app.uploads, dock, name, request)
-    document = await app.uploads.settled(dock, delivery, seconds=_PATIENCE if query.wait else 0)
-    response.status_code = _status(delivery.outcome, document) if query.wait else 202
+    document = await app.uploads.settled(dock, delivery, seconds=PATIENCE if query.wait else 0)
+    response.status_code = status_of(delivery.outcome, document) if query.wait else 202
     return PutResult(
         outcome=delivery.outcome,
         document_id=DocumentId(document.id),
@@ -117,7 +118,7 @@ def _readable(request: Request, key: str) -> str:
     return key
 
 
-def _status(outcome: Outcome, document: Document) -> int:
+def status_of(outcome: Outcome, document: Document) -> int:
     if document.status not in {DocumentStatus.READY, DocumentStatus.FAILED}:
         return 202
     return 201 if outcome is Outcome.CREATED and document.status is DocumentStatus.READY else 200

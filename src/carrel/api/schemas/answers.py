@@ -80,12 +80,14 @@ class Explanation(BaseModel):
 class HitView(BaseModel):
     chunk_id: UUID
     document_id: UUID
+    version_id: Annotated[UUID, Field(description="The version of the document that was read.")]
     source_id: UUID
     tenant_id: UUID
     title: str
     key: str
     heading_path: list[str]
     page: Annotated[int | None, Field(description="1-based; null where the format has no pages.")]
+    line: Annotated[int | None, Field(description="1-based; null where nobody cites the format by lines.")]
     text: str
     score: float
     confidence: Annotated[float, Field(ge=0, le=1)]
@@ -96,12 +98,14 @@ class HitView(BaseModel):
         return cls(
             chunk_id=passage.chunk,
             document_id=passage.document,
+            version_id=passage.version,
             source_id=passage.source,
             tenant_id=passage.tenant,
             title=passage.title,
             key=passage.key,
             heading_path=list(passage.heading_path),
             page=passage.page,
+            line=passage.line,
             text=passage.text,
             score=round(passage.score, 6),
             confidence=round(passage.confidence, 3),
@@ -137,11 +141,13 @@ class CitationView(BaseModel):
     n: int
     chunk_id: UUID
     document_id: UUID
+    version_id: UUID
     source_id: UUID
     title: str
     key: str
     heading_path: list[str]
     page: int | None
+    line: int | None
     excerpt: str
 
     @classmethod
@@ -151,11 +157,13 @@ class CitationView(BaseModel):
             n=citation.n,
             chunk_id=passage.chunk,
             document_id=passage.document,
+            version_id=passage.version,
             source_id=passage.source,
             title=passage.title,
             key=passage.key,
             heading_path=list(passage.heading_path),
             page=passage.page,
+            line=passage.line,
             excerpt=citation.excerpt,
         )
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from carrel.api.schemas.answers import ModelProblemView, UsageView
-from carrel.api.schemas.types import Asked, Listing, Name, Paging, Text
+from carrel.api.schemas.types import Asked, Day, Listing, Name, Paging, Text
 from carrel.ask.chats import RatingsReport
 from carrel.ask.transcript import chat_shape, feedback_shape, message_shape
 from carrel.domain.chats import Chat, Feedback, KeptStatus, Message, Rating
@@ -52,6 +52,14 @@ class ChatList(Listing[ChatView]):
     pass
 
 
+class SeenView(BaseModel):
+    """Which version of the document the answer saw, of how many, and when it was replaced, if it was."""
+
+    version: int
+    of: int
+    replaced_at: datetime | None
+
+
 class KeptCitationView(BaseModel):
     """As it can be read now: `[removed]` stands for what is not there any more, or may not be read."""
 
@@ -63,7 +71,10 @@ class KeptCitationView(BaseModel):
     key: str
     heading_path: list[str]
     page: int | None
+    line: int | None
     excerpt: str
+    version_id: Annotated[UUID | None, Field(description="That the answer saw; null in answers of an older Carrel.")]
+    seen: Annotated[SeenView | None, Field(description="Null where the document or the version's record is gone.")]
 
 
 class FeedbackView(BaseModel):
@@ -114,8 +125,8 @@ class FeedbackWish(Asked):
 class RatingsQuery(Asked):
     """Days in UTC, both included."""
 
-    first: Annotated[date | None, Field(alias="from", description="The first day of the month, if absent.")] = None
-    last: Annotated[date | None, Field(alias="to", description="Today, if absent. At most 366 days.")] = None
+    first: Annotated[Day | None, Field(alias="from", description="The first day of the month, if absent.")] = None
+    last: Annotated[Day | None, Field(alias="to", description="Today, if absent. At most 366 days.")] = None
 
 
 class RatingsLine(BaseModel):

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, Field
 
 from carrel.api.complaints import wrong
-from carrel.api.schemas.types import Asked, whole
+from carrel.api.schemas.types import Asked, Day, whole
 from carrel.domain.errors import Invalid
 from carrel.domain.limits import Limit, Rates, RouteClass, limit_of
 from carrel.domain.quotas import UNLIMITED, Level, Quota, Quotas, Resource, UsageLine
@@ -118,8 +118,8 @@ class Grouping(StrEnum):
 class UsageQuery(Asked):
     """Days in UTC, both included."""
 
-    first: Annotated[date | None, Field(alias="from", description="The first day of the month, if absent.")] = None
-    last: Annotated[date | None, Field(alias="to", description=f"Today, if absent. At most {MOST_DAYS} days.")] = None
+    first: Annotated[Day | None, Field(alias="from", description="The first day of the month, if absent.")] = None
+    last: Annotated[Day | None, Field(alias="to", description=f"Today, if absent. At most {MOST_DAYS} days.")] = None
     group: Annotated[
         tuple[Grouping, ...],
         Field(max_length=4, description="What a line is for; given once for each. Day and bot, if absent."),

@@ -6,10 +6,13 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from carrel.api.schemas.types import Asked, Identifier, Listing, Name, Paging, whole
+from carrel.api.schemas.refreshes import PlaceFields, PlaceView, RunView
+from carrel.api.schemas.types import Asked, Identifier, Listing, Name, Paging, whole, whole_or_none
 from carrel.domain.ids import UserId
 from carrel.domain.library import ChunkRules, DocumentStatus, Duplicates, Source, SourceKind, Visibility
+from carrel.domain.places import fields_of, place_of
 from carrel.library.sources import NewSource as SourceWish
+from carrel.library.sources import Refit
 
 
 class ChunkLengths(Asked):
@@ -27,9 +30,20 @@ class NewSource(Asked):
         Duplicates.ALLOW
     )
     chunk: ChunkLengths = ChunkLengths()
+    place: Annotated[PlaceFields | None, Field(description="For a source that refreshes itself: which, and where.")] = (
+        None
+    )
+    schedule: Annotated[
+        int | None,
+        Field(description="Seconds from the end of one run to the next: 60 or more."),
+        BeforeValidator(whole_or_none),
+    ] = None
 
     def wish(self, owner: UserId | None) -> SourceWish:
+        """Raises Invalid, naming the field."""
         return SourceWish(
+            place=place_of(self.kind, None if self.place is None else self.place.model_dump()),
+            schedule=self.schedule,
             name=self.name,
             kind=self.kind,
             duplicates=self.duplicates,
@@ -39,10 +53,21 @@ class NewSource(Asked):
 
 
 class SourceChange(Asked):
-    """What is absent or null stays as it is."""
+    """What is absent or null stays as it is, but the schedule: without one, nothing is refreshed until it is asked for.
+
+    A place is replaced as a whole; its kind stays.
+    """
 
     name: Name | None = None
     duplicates: Duplicates | None = None
+    place: PlaceFields | None = None
+    schedule: Annotated[int | None, BeforeValidator(whole_or_none)] = None
+
+    def refit(self) -> Refit | None:
+        keeps_schedule = "schedule" not in self.model_fields_set
+        if self.place is None and keeps_schedule:
+            return None
+        return Refit(None if self.place is None else self.place.model_dump(), self.schedule, keeps_schedule)
 
 
 class SourcesQuery(Paging):
@@ -70,6 +95,11 @@ class SourceView(BaseModel):
     chunk: ChunkView
     documents: DocumentCounts
     created_at: datetime
+    place: Annotated[PlaceView | None, Field(description="Null for a source that documents are brought to.")]
+    schedule: int | None
+    paused: bool
+    last_run: RunView | None
+    next_run_at: Annotated[datetime | None, Field(description="Null while it runs, or where nothing is planned.")]
 
     @classmethod
     def of(cls, source: Source) -> "SourceView":
@@ -83,6 +113,11 @@ class SourceView(BaseModel):
             chunk=ChunkView(size=source.chunk.size, overlap=source.chunk.overlap),
             documents=DocumentCounts(**counts),
             created_at=source.created_at,
+            place=None if source.place is None else PlaceView(**fields_of(source.place)),
+            schedule=source.schedule,
+            paused=source.paused,
+            last_run=None if source.last_run is None else RunView.of(source.last_run),
+            next_run_at=source.next_run_at,
         )
 
 

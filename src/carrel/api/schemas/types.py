@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 from uuid import UUID
 
@@ -28,6 +28,7 @@ Item = TypeVar("Item")
 
 _ID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _UNSEEN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -57,7 +58,7 @@ def _plain(value: str) -> str:
     return value
 
 
-def _text(value: str) -> str:
+def plain_text(value: str) -> str:
     if "\x00" in value:
         raise wrong("invalid_text", "The text holds a character that cannot be read.")
     return value
@@ -89,6 +90,10 @@ def whole(value: Any) -> Any:
     return int(value)
 
 
+def whole_or_none(value: Any) -> Any:
+    return None if value is None else whole(value)
+
+
 def digits(value: Any) -> Any:
     """A number in a query: digits, and nothing else that Python would read as a number."""
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
@@ -101,7 +106,7 @@ def scalar(value: Any) -> AttributeValue:
     if isinstance(value, str):
         if len(value) > _LONGEST_VALUE:
             raise wrong("too_long", f"At most {_LONGEST_VALUE} characters.")
-        return _text(value)
+        return plain_text(value)
     if isinstance(value, (bool, int, float)):
         return value
     raise wrong("invalid_type", "This must be a string, a number, true or false.")
@@ -124,6 +129,16 @@ def _moment(value: Any) -> Any:
     raise wrong("invalid_time", "Give the time with its zone, as in 2030-01-31T12:00:00Z.")
 
 
+def _day(value: Any) -> Any:
+    if isinstance(value, date) or (isinstance(value, str) and _DAY.fullmatch(value)):
+        return value
+    raise wrong("invalid_day", "Give the day as in 2030-01-31.")
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+"""A date as it is written in requests; a number of seconds is none."""
+
+
 def _in_utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
@@ -143,7 +158,7 @@ Name = Annotated[
     BeforeValidator(_trimmed),
     AfterValidator(_plain),
 ]
-Text = Annotated[str, AfterValidator(_text)]
+Text = Annotated[str, AfterValidator(plain_text)]
 Texts = Annotated[list[Text], BeforeValidator(_listed, json_schema_input_type=Text | list[Text])]
 Email = Annotated[str, BeforeValidator(_address), Field(json_schema_extra={"format": "email", "maxLength": LONGEST})]
 Identifier = Annotated[UUID, BeforeValidator(_identifier)]
@@ -151,7 +166,7 @@ Flag = Annotated[bool, Strict()]
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_in_utc)]
 Scalar = Annotated[AttributeValue, PlainValidator(scalar), WithJsonSchema(_SCALAR_SCHEMA)]
 Choice = Annotated[list[AttributeValue], PlainValidator(_choice), WithJsonSchema(_CHOICE_SCHEMA)]
-AttributeName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_text)]
+AttributeName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(plain_text)]
 Attributes = Annotated[Mapping[AttributeName, Scalar], Field(max_length=64)]
 Identifiers = Annotated[list[Identifier], Field(max_length=1000)]
 

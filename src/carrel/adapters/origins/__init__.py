@@ -1,0 +1,1 @@
+"""Places that sources fetch their documents from: one product each."""

@@ -1,0 +1,69 @@
+"""The bytes that versions name: which are due to be read again, and what was found wrong with them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from carrel.domain.ids import DocumentId, UserId, VersionId
+from carrel.domain.library import ContentFault
+from carrel.store.transaction import Statement, Transaction
+
+_DUE: Final = Statement("select * from due_contents(:days, :most)")
+_COUNT: Final = Statement("select * from count_contents()")
+_NOTE: Final = Statement("""
+    update document_versions set checked_at = now(), content_code = :fault where tenant_id = :tenant and id = :id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Bytes to be read again, as they must be."""
+
+    version: VersionId
+    document: DocumentId
+    owner: UserId | None
+    blob: str
+    size: int
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where a version's bytes lie."""
+
+    version: VersionId
+    blob: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    versions: int
+    missing: int
+    damaged: int
+
+
+async def due(tx: Transaction, *, days: int, most: int) -> Sequence[Due]:
+    """Whoever owns them: none is left when the day's share has been read, of which all is read once in so many days."""
+    return [
+        Due(
+            VersionId(row["version_id"]),
+            DocumentId(row["document_id"]),
+            row["owner_id"] and UserId(row["owner_id"]),
+            row["blob_key"],
+            row["size"],
+            row["fingerprint"],
+        )
+        for row in await tx.rows(_DUE, days=days, most=most)
+    ]
+
+
+async def note(tx: Transaction, version: VersionId, fault: ContentFault | None) -> bool:
+    """What was found just now. False when the version has gone."""
+    return await tx.run(_NOTE, id=version, fault=fault) > 0
+
+
+async def count(tx: Transaction) -> Counted:
+    """Of the whole tenant, private documents included."""
+    row = await tx.row(_COUNT)
+    assert row is not None
+    return Counted(row["versions"], row["missing"], row["damaged"])
