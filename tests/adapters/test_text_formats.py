@@ -412,3 +412,9 @@ def test_every_format_is_listed_with_its_endings() -> None:
     assert {one for one in listed if listed[one].missing is None} == set(FORMATS)
     assert {ending for one in listed.values() for ending in one.endings} == {*SUPPORTED, *PICTURES}
     assert all(one.missing is None for one in formats(pictures=True))
+
+
+def test_a_progress_bar_in_a_log_is_plain_text() -> None:
+    head = b"Start\n10%\r20%\r30%\ndone\na\nb\nc\n"
+    for key in ("build.log", "build", "notes.txt"):
+        assert media_type_of(key, None, head) == "text/plain"

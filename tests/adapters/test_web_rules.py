@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carrel.adapters.origins.marks import marks_of
-from carrel.adapters.origins.robots import Robots
+from carrel.adapters.origins.robots import MOST_PATTERNS, MOST_RULES, Robots
 from carrel.adapters.origins.urls import canonical, path_of, root_of, site_of
 from carrel.domain.keys import document_key
 
@@ -223,3 +223,11 @@ def test_a_page_names_its_own_address_once() -> None:
 )  # fmt: skip
 def test_a_hostile_page_costs_little(hostile: str) -> None:
     assert len(marks_of(f"<a href=/first>{hostile}".encode(), PAGE).links) < 10_001
+
+
+def test_more_rules_than_can_be_remembered_forbid_everything() -> None:
+    many = "User-agent: *\n" + "".join(f"Allow: /{number}\n" for number in range(MOST_RULES + 1))
+    long = "User-agent: *\nAllow: /" + "x" * MOST_PATTERNS
+    for text in (many, long):
+        robots = Robots.read(text, token="Carrel")
+        assert (robots.allows("/1"), robots.allows("/"), robots.allows("/robots.txt")) == (False, False, True)

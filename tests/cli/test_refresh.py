@@ -30,7 +30,8 @@ def test_a_folder_is_fetched_as_long_as_somebody_waits(shell: Shell, folder: Pat
 
     first = sources("refresh", "handbook", "--wait")
     assert (first.code, first.value["state"]) == (1, "partial")
-    assert (first.value["created"], first.value["failed"]) == (1, 1)
+    taken = first.value["created"] + first.value["unchanged"]  # a worker of another test may have walked it before
+    assert (taken, first.value["failed"]) == (1, 1)
     (folder / "picture.png").unlink()
     second = sources("refresh", "handbook", "--wait")
     assert (second.code, second.value["state"], second.value["unchanged"]) == (0, "done", 1)

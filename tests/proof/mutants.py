@@ -255,8 +255,8 @@ MUTANTS: Final = (
     Mutant(
         "a source is read whatever its tenant",
         "store/sources.py",
-        "{_COUNTS} from sources s where s.tenant_id = :tenant and s.id = :id",
-        "{_COUNTS} from sources s where s.id = :id",
+        "select {_COLUMNS}, {_RUNS}, {_COUNTS} from sources s\n    where s.tenant_id = :tenant and s.id = :id",
+        "select {_COLUMNS}, {_RUNS}, {_COUNTS} from sources s\n    where s.id = :id",
         f"{BOUND}[store.sources._GET]",
     ),
     Mutant(

@@ -107,6 +107,7 @@ async def bench(endpoint: Endpoint, models: Path, tmp_path: Path) -> AsyncIterat
         for ending, seeds in SEEDS.items():
             await tenant.put(made.source.id, f"warm.{ending}", seeds[0])
         await tenant.put(made.source.id, "large.txt", A_LARGE_TEXT)  # what this takes, the allocator keeps
+        await tenant.put(made.source.id, "many.txt", "word\n\n" * 150_000)
         await idle(stand)
         yield made
 

@@ -17,7 +17,7 @@ from carrel.domain.webhooks import Occasion
 from carrel.ingest.chunk import chunk
 from carrel.ingest.embed import Reader
 from carrel.ingest.index import Indexer, Prepared
-from carrel.ingest.reuse import Embedded, Reuse
+from carrel.ingest.reuse import Embedded, Reuse, copy_all
 from carrel.ports.blobs import Blobs
 from carrel.ports.embedder import Embedder
 from carrel.ports.lexical import Analyzer
@@ -154,7 +154,7 @@ class Ingestion:
         pairs = [Twin(old.id, new) for old, new in siblings]
         work.stage = Stage.INDEX
         await self._tools.indexer.keep(work.grant, work.claim, prepared)
-        copied = await self._tools.vectors.of(work.grant).copy(pairs, source=version.source, version=version.id)
+        copied = await copy_all(self._tools.vectors.of(work.grant), pairs, version)
         if not pairs or copied != len(pairs):
             return False
         await self._tools.indexer.lexical(work.grant, prepared)

@@ -3,18 +3,22 @@
 Never beyond the source: who may read only one could tell by the time that a text takes whether another has it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from carrel.domain.access import TenantGrant
 from carrel.domain.ids import ChunkId
+from carrel.domain.library import Version
 from carrel.domain.text import Chunk
 from carrel.ingest.embed import embed
 from carrel.ingest.index import Prepared
 from carrel.ports.embedder import Embedder, Vector
-from carrel.ports.vectors import Twin, VectorIndexes
+from carrel.ports.vectors import TenantVectors, Twin, VectorIndexes
 from carrel.store import chunks
 from carrel.store.transaction import Database
+
+_AT_ONCE: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Reuse:
         if not embedded.known:
             return embedded.made
         version = prepared.version
-        copied = await self._vectors.of(grant).copy(embedded.known, source=version.source, version=version.id)
+        copied = await copy_all(self._vectors.of(grant), embedded.known, version)
         if copied == len(embedded.known):
             return embedded.made
         missing = {twin.new: prepared.chunks[twin.new] for twin in embedded.known}
@@ -63,3 +67,12 @@ class Reuse:
             return {}
         vectors = await embed(self._embedder, prepared.title, list(wanted.values()), advanced=advanced)
         return dict(zip(wanted, vectors, strict=True))
+
+
+async def copy_all(index: TenantVectors, pairs: Sequence[Twin], version: Version) -> int:
+    """Some at a time: in a large tenant each one is put into its graph, and no statement takes long. How many."""
+    copied = 0
+    for first in range(0, len(pairs), _AT_ONCE):
+        some = pairs[first : first + _AT_ONCE]
+        copied += await index.copy(some, source=version.source, version=version.id)
+    return copied

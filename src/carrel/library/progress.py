@@ -25,9 +25,10 @@ __all__ = ["Counts", "Progress", "Told", "Watch", "Watching"]
 
 log = structlog.get_logger(__name__)
 
-_MOST_WATCHERS: Final = 200  # of one tenant, in this process
+_MOST_WATCHERS: Final = 100  # of one tenant, in this process
 _MOST_CHANGED: Final = 1_000  # documents between two looks; when there are more, everything is looked at anew
 _MOST_SHOWN: Final = 500
+_MOST_REMEMBERED: Final = 1_000
 _REST: Final = 0.5  # seconds between two looks of one stream
 _COUNTING: Final = 2.0  # seconds between two counts, which look at every document
 _BREATH: Final = 1.0  # seconds after which a stream sees whether its reader may still see
@@ -218,6 +219,8 @@ class _View:
                 self._shown.pop(one.document, None)
             else:
                 self._shown[one.document] = one
+                if len(self._shown) > _MOST_REMEMBERED:  # then one may be told twice
+                    del self._shown[next(iter(self._shown))]
             yield one
 
     def _recounted(self, counts: Counts | None) -> Iterator[Told]:

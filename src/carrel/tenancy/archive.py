@@ -140,7 +140,7 @@ class HistoryLine(_Line):
     """A version that there is or was; `brought_by` is a member."""
 
     id: UUID
-    number: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    number: Annotated[int, Field(ge=1, le=10**9)]
     sha256: Digest
     media_type: Short
     size: Annotated[int, Field(ge=1)]

@@ -44,7 +44,12 @@ async def _work(settings: wiring.Settings, *, tell: bool) -> None:
         fetching = bench.fetching
         worker = Worker(bench.desk, bench.tasks, concurrency=bench.concurrency, lease=bench.lease, drain=bench.drain)
         walker = Worker(
-            bench.desk, fetching.tasks, concurrency=fetching.concurrency, lease=bench.lease, drain=bench.drain
+            bench.desk,
+            fetching.tasks,
+            concurrency=fetching.concurrency,
+            lease=bench.lease,
+            drain=bench.drain,
+            share=max(1, fetching.concurrency // 2),
         )
         await asyncio.gather(worker.run(stop, hurry=hurry), walker.run(stop, hurry=hurry), _when(stop, fetching.leave))
 

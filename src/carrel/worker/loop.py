@@ -1,6 +1,7 @@
 """The worker: claims jobs in turn, does them, keeps their leases alive, and survives whatever one of them does."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 
@@ -34,14 +35,22 @@ class Worker:
     """
 
     def __init__(
-        self, desk: Desk, tasks: Mapping[JobKind, Task], *, concurrency: int, lease: float, drain: float = _DRAIN
+        self,
+        desk: Desk,
+        tasks: Mapping[JobKind, Task],
+        *,
+        concurrency: int,
+        lease: float,
+        drain: float = _DRAIN,
+        share: int | None = None,
     ) -> None:
-        """`drain` is how many seconds what is in hand at the end may still take."""
+        """`drain`: how many seconds what is in hand at the end may still take. `share`: the most jobs of one tenant."""
         self._desk = desk
         self._tasks = tasks
         self._concurrency = concurrency
         self._lease = lease
         self._drain = drain
+        self._share = share
         self._wake = asyncio.Event()
         self._running: dict[asyncio.Task[None], TenantId] = {}
         self._floor = Floor()
@@ -77,10 +86,23 @@ class Worker:
 
     async def _claim(self) -> int:
         free = self._concurrency - len(self._running)
+        if self._share is not None:
+            return len(await self._take_shared(free, self._share))
         claims = await self._take(free) if free > 0 else []
         if 0 <= free == len(claims):
             claims += await self._take(1, passed_over=set(self._running.values()))
         return len(claims)
+
+    async def _take_shared(self, most: int, share: int) -> list[Claim]:
+        """One after the other, none of a tenant that has its share in hand."""
+        claims: list[Claim] = []
+        for _ in range(most):
+            in_hand = Counter(self._running.values())
+            full = {tenant for tenant, jobs in in_hand.items() if jobs >= share}
+            if not (one := await self._take(1, passed_over=full)):
+                break
+            claims += one
+        return claims
 
     async def _take(self, most: int, passed_over: Collection[TenantId] = ()) -> list[Claim]:
         claims = await self._desk.claim(list(self._tasks), lease=self._lease, most=most, passed_over=passed_over)

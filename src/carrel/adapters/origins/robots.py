@@ -7,6 +7,7 @@ rules that fit a path the longest counts, and among equals the one that allows. 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Self
 
 _TOKEN: Final = re.compile(r"\*|[A-Za-z_-]+")
@@ -14,6 +15,8 @@ _DELAY: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _ESCAPE: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
 _UNRESERVED: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 _OTHERS: Final = "*"
+MOST_RULES: Final = 5_000
+MOST_PATTERNS: Final = 256 << 10  # characters of all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,10 @@ class Robots:
         if not any(names & agents for agents, _ in groups):
             names = {_OTHERS}
         lines = [line for agents, lines in groups if names & agents for line in lines]
-        rules = sorted(_rules(lines), key=lambda rule: (-rule.weight, not rule.allows))
+        known = list(islice(_rules(lines), MOST_RULES + 1))
+        if len(known) > MOST_RULES or sum(rule.weight for rule in known) > MOST_PATTERNS:
+            return cls((_Rule(False, 1, ("/", ""), False),))
+        rules = sorted(known, key=lambda rule: (-rule.weight, not rule.allows))
         return cls(tuple(rules), max((_delay(value) for name, value in lines if name == "crawl-delay"), default=0.0))
 
     def allows(self, path: str) -> bool:

@@ -1,5 +1,6 @@
 """Asking a site's hosts, as a guest: what robots.txt forbids is left alone, and a host in trouble is not asked on."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ _ROBOTS_BYTES: Final = 512 << 10  # RFC 9309: at least 500 KiB are read
 _LONGEST_DELAY: Final = 10.0
 _PATIENCE: Final = 30.0  # seconds that a walk waits for a host that asks for it
 _MOST_FAILURES: Final = 3
+_MOST_ROOTS: Final = 32
 _NO_RULES: Final = frozenset({"page_denied", "answer_refused"})  # any other 4xx than 429: nobody said anything
 
 
@@ -88,6 +90,8 @@ class Visits:
         """Raises Unavailable `robots_unavailable`, Invalid `address_refused`."""
         root = root_of(url)
         if root not in self._robots:
+            if len(self._robots) >= _MOST_ROOTS:
+                del self._robots[next(iter(self._robots))]
             self._robots[root] = await self._fetched(root)
         rules = self._robots[root]
         if isinstance(rules, Refusal):
@@ -106,4 +110,4 @@ class Visits:
             return Unavailable(detail, code="robots_unavailable")
         if not isinstance(found, Page):
             return Robots()
-        return Robots.read(found.content.decode("utf-8", "replace"), token=OUR_NAME)
+        return await asyncio.to_thread(Robots.read, found.content.decode("utf-8", "replace"), token=OUR_NAME)

@@ -7,6 +7,7 @@ from typing import Final
 import orjson
 
 from carrel.adapters.parsers import definitions, delimited
+from carrel.domain.errors import Unreadable
 
 MARKDOWN: Final = "text/markdown"
 PLAIN: Final = "text/plain"
@@ -135,7 +136,12 @@ def _is_table(text: str, *, whole: bool) -> bool:
     filled = [line for line in lines if line.strip()]
     if len(filled) < _LEAST_ROWS or text.startswith("|"):
         return False
-    most = max((delimited.columns_of("\n".join(filled), delimiter) for delimiter in delimited.DELIMITERS), default=0)
+    try:
+        most = max(
+            (delimited.columns_of("\n".join(filled), delimiter) for delimiter in delimited.DELIMITERS), default=0
+        )
+    except Unreadable:  # as a log whose progress bar goes back to the line's beginning
+        return False
     return most >= _LEAST_COLUMNS and sum(map(len, filled)) / len(filled) / most < _LONGEST_CELL
 
 
