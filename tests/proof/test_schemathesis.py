@@ -163,8 +163,10 @@ class Tally:
             return {200}
         operations = self.door.openapi()["paths"].get(route, {})
         operation = operations.get({"HEAD": "get"}.get(method, method.lower()))
-        # 405 also for a path of its own that stands where the route has an id
-        return {404, 405} if operation is None else {int(status) for status in operation["responses"]} | {405}
+        if operation is None:
+            return {404, 405}
+        beside_ids = {405} if "{" in route else set()  # a path of its own may stand where the route has an id
+        return {int(status) for status in operation["responses"]} | beside_ids
 
 
 @dataclass(frozen=True)

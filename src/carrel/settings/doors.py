@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from carrel.settings.group import Group, places, port_words, words
+from carrel.settings.group import Group, WayOut, places, words
 
 Rate = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$")]
 
@@ -192,24 +192,10 @@ class Mcp(Group):
         return tuple(word.lower() for word in words(self.origins or ""))
 
 
-class Webhooks(Group):
+class Webhooks(WayOut):
     """Where tenants' webhooks may be, beyond the public internet."""
 
     allowed: str | None = Field(
         default=None, description="Names and networks at which webhooks may be though they are not public."
     )
     ports: str = Field(default="80,443", description="Ports at which webhooks may be, with commas between them.")
-
-    @field_validator("allowed")
-    @classmethod
-    def _are_places(cls, value: str | None) -> str | None:
-        return places(value)
-
-    @field_validator("ports")
-    @classmethod
-    def _are_ports(cls, value: str) -> str:
-        return port_words(value)
-
-    @property
-    def port_set(self) -> frozenset[int]:
-        return frozenset(map(int, words(self.ports)))

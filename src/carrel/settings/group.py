@@ -9,6 +9,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    field_validator,
 )
 
 
@@ -54,3 +55,24 @@ def endpoint(value: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or parts.query:
         raise ValueError("write an address as https://s3.example.org, without user and query")
     return value.rstrip("/")
+
+
+class WayOut(Group):
+    """Where requests that tenants cause may go: each kind says it in its own words."""
+
+    allowed: str | None = None
+    ports: str = "80,443"
+
+    @field_validator("allowed")
+    @classmethod
+    def _are_places(cls, value: str | None) -> str | None:
+        return places(value)
+
+    @field_validator("ports")
+    @classmethod
+    def _are_ports(cls, value: str) -> str:
+        return port_words(value)
+
+    @property
+    def port_set(self) -> frozenset[int]:
+        return frozenset(map(int, words(self.ports)))

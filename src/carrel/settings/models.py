@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from carrel.settings.group import Group, ModelName, named_model, places, port_words, words
+from carrel.settings.group import Group, ModelName, WayOut, named_model, words
 
 
 def _address(value: str) -> str:
@@ -177,7 +177,7 @@ class Answers(Group):
     tokens: int = Field(default=1_024, ge=64, le=32_000, description="The most tokens that a model may write.")
 
 
-class Providers(Group):
+class Providers(WayOut):
     """How providers of models are called, with whoever's account."""
 
     connect: float = Field(default=10.0, gt=0, le=60, description="Seconds for a connection.")
@@ -192,20 +192,6 @@ class Providers(Group):
     ports: str = Field(
         default="80,443", description="Ports at which tenants' providers may be, with commas between them."
     )
-
-    @field_validator("allowed")
-    @classmethod
-    def _are_places(cls, value: str | None) -> str | None:
-        return places(value)
-
-    @field_validator("ports")
-    @classmethod
-    def _are_ports(cls, value: str) -> str:
-        return port_words(value)
-
-    @property
-    def port_set(self) -> frozenset[int]:
-        return frozenset(map(int, words(self.ports)))
 
 
 class ModelPrice(Group):

@@ -92,7 +92,7 @@ class Dispatch:
             await self._courier.deliver(errand)
         except Unavailable as problem:
             log.warning("webhook.unsettled", delivery=str(errand.id), problem=problem.detail)
-        except Exception:
+        except Exception:  # one that broke must not end the others
             log.exception("webhook.broke", delivery=str(errand.id))
 
     def _done(self, task: asyncio.Task[None]) -> None:
