@@ -17,6 +17,8 @@ from carrel.ask.pipeline import Event, Evidence
 from carrel.ask.turns import RunningTurns
 from carrel.domain.errors import Unauthenticated, Unavailable
 
+_ALONE = pytest.mark.asyncio(loop_scope="function")  # A loop in which no fixture's tasks come and go.
+
 
 async def played(stream: EventStream[Event], *, leave: asyncio.Event | None = None) -> bytes:
     """All that is sent until the end, or until the client leaves."""
@@ -127,6 +129,7 @@ async def test_at_the_end_what_takes_too_long_is_ended_and_its_reader_told() -> 
         await anext(events)
 
 
+@_ALONE
 async def test_who_may_no_longer_ask_sees_the_stream_end_with_the_reason() -> None:
     turns, work, asked = RunningTurns(), Work(), 0
 
@@ -180,6 +183,7 @@ async def test_a_check_that_fails_because_the_answer_has_ended_takes_nothing_of_
     assert [event async for event in events] == [Delta("third")]
 
 
+@_ALONE
 @pytest.mark.parametrize("leaves", [False, True], ids=["read to the end", "left half-way"])
 async def test_a_stream_that_is_looked_after_leaves_nobody_behind(*, leaves: bool) -> None:
     async def check() -> None:
