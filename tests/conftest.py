@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -12,12 +13,20 @@ from support.s3_server import S3Server, an_s3
 from support.stand import Stand, a_stand, a_worker
 from support.tenants import SomeTenant, a_tenant
 
+_FIRST: Final = ("proof", "journeys", "cli", "api", "adapters")
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What is too long for every day is left to the proof."""
     long = [] if os.environ.get("FULL_ROUNDS") else [item for item in items if item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=long)
-    items[:] = [item for item in items if item not in long]
+    items[:] = sorted((item for item in items if item not in long), key=_how_late)
+
+
+def _how_late(item: pytest.Item) -> int:
+    """Sweeps, crashes and processes take longest: they begin first, so that nobody waits for one of them at the end."""
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
