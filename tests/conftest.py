@@ -1,5 +1,6 @@
 """Fixtures: one embedded PostgreSQL and one running Carrel for a session; each test makes tenants of its own."""
 
+import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     long = [] if os.environ.get("FULL_ROUNDS") else [item for item in items if item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=long)
     items[:] = sorted((item for item in items if item not in long), key=_how_late)
+
+
+def pytest_collection_finish() -> None:
+    """Ten thousand tests stay: the collector, which a worker calls after each job, need not look through them."""
+    gc.collect()
+    gc.freeze()
 
 
 def _how_late(item: pytest.Item) -> int:
