@@ -1,6 +1,7 @@
 """The worker as a process: `python -m carrel.worker`. `carrel work` becomes it, `carrel serve` starts it."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -39,6 +40,8 @@ async def _work(settings: wiring.Settings, *, tell: bool) -> None:
         hourly(bench.fetching.mend, seconds=60.0),
         listening(bench.fetching.listening),
     ):
+        gc.collect()
+        gc.freeze()  # what the start made stays: the collector is called after each job, and need not look through it
         if tell:
             _tell({"pid": os.getpid(), "concurrency": bench.concurrency})
         fetching = bench.fetching
