@@ -331,6 +331,15 @@ async def test_a_path_beside_ids_takes_its_own_methods_only(owner: Caller, metho
     assert (answer.status_code, answer.json()["code"], answer.headers["Allow"]) == (405, "method_not_allowed", takes)
 
 
+async def test_a_path_beside_ids_tells_everybody_which_methods_it_takes(owner: Caller) -> None:
+    made = await owner.made("/v1/keys", {"name": "k", "scopes": ["search"]})
+    for caller in (Caller(owner.client, made["key"]), Caller(owner.client, "ck_1_2_3")):
+        answer = await caller("GET", "/v1/invitations/accept")
+        assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    answer = await owner("PATCH", "/v1/chats/export", json={"title": 1})
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+
+
 @pytest.mark.parametrize("path", ["/v1/usage", "/v1/feedback"])
 async def test_a_day_is_no_number_of_seconds(owner: Caller, path: str) -> None:
     for day in ("0", "1700000000", "2030-1-1", "20300101"):

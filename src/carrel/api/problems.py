@@ -147,9 +147,9 @@ def handle(app: FastAPI) -> None:
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
-    """What stands where ids do and is a path of its own, as `/v1/chats/export`, takes its own methods only."""
+    """What stands where ids do and is a path of its own, as `/v1/chats/export`, takes its own methods, whoever asks."""
     assert isinstance(error, Refusal)
-    if isinstance(error, NotFound) and _is_beside_ids(request):
+    if not isinstance(error, Throttled) and _is_beside_ids(request):
         return _no_such_method(request)
     return answer(problem_of(error), request.scope["path"], patience_of(error))
 
@@ -162,7 +162,7 @@ async def _malformed(request: Request, error: Exception) -> JSONResponse:
     """Ids in a path that are none look like ids of nothing; all else names its field and never repeats its value."""
     assert isinstance(error, RequestValidationError)
     found, path = error.errors(), request.scope["path"]
-    if any(one["loc"][0] == "path" for one in found):
+    if any(one["loc"][0] == "path" for one in found) or _is_beside_ids(request):
         return await _refused(request, NotFound())
     return answer(unfitting(found, skip=1), path)
 
