@@ -48,7 +48,8 @@ class Sources:
         grant = enter_unlimited(principal, Permission.CURATE)
         _judge(new.chunk)
         judge_schedule(new.kind, new.schedule)
-        await self._demand(grant, new.place)
+        if new.place is not None:
+            await self._demand(grant, new.place)
         async with self._database.transaction(grant) as tx:
             return await idempotency.once(tx, memo, lambda: _added(tx, new))
 
@@ -93,38 +94,35 @@ class Sources:
     ) -> Source:
         """Raises Denied, Invalid, NotFound, Conflict `source_exists`."""
         grant = enter_unlimited(principal, Permission.CURATE)
-        fetched = None if refit is None else await self._refitted(grant, source, refit)
+        if refit is not None and refit.place is not None:
+            await self._demand_fields(grant, source, refit.place)
         async with self._database.transaction(grant) as tx:
-            changed = await sources.change(tx, source, name=name, duplicates=duplicates, metadata=metadata)
+            held = await sources.held(tx, source)
+            wanted = None if refit is None else _refitted(held, refit)
+            await sources.change(tx, source, name=name, duplicates=duplicates, metadata=metadata)
+            if wanted is not None:
+                await _refit(tx, held, *wanted)
             await audit.record(tx, Act.SOURCE_CHANGED, source)
-            if fetched is None:
-                return changed
-            await _refit(tx, changed, *fetched)
             return await sources.get(tx, source)
 
-    async def _refitted(self, grant: TenantGrant, source: SourceId, refit: Refit) -> tuple[Place | None, int | None]:
+    async def _demand_fields(self, grant: TenantGrant, source: SourceId, fields: Fields) -> None:
+        """Before the row is held: looking at a folder may take its time. The kind of a source never changes."""
         async with self._database.transaction(grant) as tx:
-            now = await sources.find(tx, source)
-        place = now.place if refit.place is None else place_of(now.kind, refit.place)
-        schedule = now.schedule if refit.keeps_schedule else refit.schedule
-        judge_schedule(now.kind, schedule)
-        if place != now.place:
+            place = place_of((await sources.find(tx, source)).kind, fields)
+        if place is not None:
             await self._demand(grant, place)
-        return place, schedule
 
-    async def _demand(self, grant: TenantGrant, place: Place | None) -> None:
-        if place is None:
-            return
+    async def _demand(self, grant: TenantGrant, place: Place) -> None:
+        """Raises Invalid for a place that the operator has not opened."""
         async with self._database.transaction(grant) as tx:
             tenant = await tenants.find(tx, str(grant.tenant))
-            if isinstance(place, Bucket) and place.credential is not None:
-                await providers.get(tx, place.credential)
         if tenant is None:
             raise NotFound
         await self._origins.demand(tenant.slug, place)
 
 
 async def _added(tx: Transaction, new: NewSource) -> Source:
+    await _demand_credential(tx, new.place)
     added = await sources.add(tx, new)
     await audit.record(tx, Act.SOURCE_CREATED, added.id)
     if added.place is None:
@@ -133,10 +131,26 @@ async def _added(tx: Transaction, new: NewSource) -> Source:
     return await sources.get(tx, added.id)
 
 
+async def _demand_credential(tx: Transaction, place: Place | None) -> None:
+    """Raises NotFound."""
+    if isinstance(place, Bucket) and place.credential is not None:
+        await providers.get(tx, place.credential)
+
+
+def _refitted(now: Source, refit: Refit) -> tuple[Place | None, int | None]:
+    """Of what is not named, what it is now. Raises Invalid."""
+    place = now.place if refit.place is None else place_of(now.kind, refit.place)
+    schedule = now.schedule if refit.keeps_schedule else refit.schedule
+    judge_schedule(now.kind, schedule)
+    return place, schedule
+
+
 async def _refit(tx: Transaction, source: Source, place: Place | None, schedule: int | None) -> None:
     """Another place is walked at once, and whole; another schedule holds from now on."""
     if place is None or (place, schedule) == (source.place, source.schedule):
         return
+    if place != source.place:
+        await _demand_credential(tx, place)
     await sources.replace(tx, source.id, place, schedule)
     if place != source.place:
         await source_items.forget_tags(tx, source.id)

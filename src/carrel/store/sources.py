@@ -55,6 +55,10 @@ _FIND = Statement(f"""
     select {_COLUMNS}, null::jsonb as last_run, null::timestamptz as next_run_at, '{{}}'::jsonb as counts from sources s
     where s.tenant_id = :tenant and s.id = :id and s.deleted_at is null
 """)
+_HELD = Statement(f"""
+    select {_COLUMNS}, null::jsonb as last_run, null::timestamptz as next_run_at, '{{}}'::jsonb as counts from sources s
+    where s.tenant_id = :tenant and s.id = :id and s.deleted_at is null for no key update
+""")
 _BY_NAME = Statement(f"""
     select {_COLUMNS}, {_RUNS}, {_COUNTS} from sources s
     where s.tenant_id = :tenant and s.name = :name and s.deleted_at is null order by s.created_at limit 1
@@ -159,6 +163,14 @@ async def get(tx: Transaction, source: SourceId) -> Source:
 async def find(tx: Transaction, source: SourceId) -> Source:
     """As `get`, for who works with the source: its documents are not counted. Raises NotFound."""
     row = await tx.row(_FIND, id=source)
+    if row is None:
+        raise NotFound
+    return _source(row)
+
+
+async def held(tx: Transaction, source: SourceId) -> Source:
+    """As `find`; nobody else changes it until the commit. Raises NotFound."""
+    row = await tx.row(_HELD, id=source)
     if row is None:
         raise NotFound
     return _source(row)
