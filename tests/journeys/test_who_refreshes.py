@@ -2,18 +2,27 @@
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from carrel.adapters.postgres import Endpoint
+from carrel.domain.audit import Act
+from carrel.domain.errors import Denied
+from carrel.domain.ids import CredentialId
 from carrel.domain.library import SourceKind
-from carrel.domain.origins import Site
+from carrel.domain.origins import Bucket, Site
 from carrel.domain.places import fields_of
+from carrel.domain.secret import Secret
 from carrel.library.sources import Refit
+from carrel.store.audit import Wanted
 from carrel.store.sources import NewSource
+from carrel.tenancy.credentials import CredentialWish
+from support.people import a_person
 from support.places import Watched, a_watched
 from support.quiet import a_quiet_stand
 from support.raw import connected
@@ -41,6 +50,69 @@ def watched(quiet: Stand, tmp_path: Path) -> Make:
     return make
 
 
+# Places and credentials
+
+
+async def an_s3_key(place: Watched, name: str) -> CredentialId:
+    wish = CredentialWish(name, "s3", Secret("AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"))
+    return (await place.tenant.app.credentials.create(place.tenant.console, wish)).id
+
+
+async def test_who_may_not_keep_credentials_opens_no_bucket_with_one(watched: Make) -> None:
+    place = await watched()
+    app, key = place.tenant.app, await an_s3_key(place, "reports")
+    editor, admin = [
+        await (await a_person(place.stand, **{role: place.tenant.id})).principal(place.tenant.id)
+        for role in ("editor", "admin")
+    ]
+    opened, public = Bucket("reports", credential=key), Bucket("reports")
+    for owner in (None, editor.user):
+        with pytest.raises(Denied) as refused:
+            await app.sources.create(editor, NewSource("taken", SourceKind.S3, place=opened, owner=owner))
+        assert refused.value.code == "role_lacks_permission"
+    absent = replace(opened, credential=CredentialId(uuid.uuid4()))
+    with pytest.raises(Denied):
+        await app.sources.create(editor, NewSource("absent", SourceKind.S3, place=absent))
+
+    mine = await app.sources.create(editor, NewSource("mine", SourceKind.S3, place=public, owner=editor.user))
+    ours = await app.sources.create(admin, NewSource("ours", SourceKind.S3, place=opened))
+    for source, wanted in ((mine, opened), (ours, replace(opened, prefix="payroll/"))):
+        with pytest.raises(Denied):
+            await app.sources.change(editor, source.id, refit=Refit(place=fields_of(wanted)))
+    slower = await app.sources.change(
+        editor, ours.id, refit=Refit(place=fields_of(opened), schedule=60, keeps_schedule=False)
+    )
+    assert (slower.place, slower.schedule) == (opened, 60), "the same place is no use that is new"
+    changed = await app.sources.change(admin, ours.id, refit=Refit(place=fields_of(replace(opened, prefix="payroll/"))))
+    assert changed.place == replace(opened, prefix="payroll/")
+
+
+async def test_the_audit_log_tells_from_where_a_source_fetches_and_no_secret_of_it(watched: Make) -> None:
+    place = await watched()
+    app, console = place.tenant.app, place.tenant.console
+    key = await an_s3_key(place, "reports")
+    site = Site(("https://a.example:8443/feed?token=SECRET", "https://a.example:8443/", "http://b.example/x"))
+    source = await app.sources.create(console, NewSource("site", SourceKind.URL, place=site))
+    await app.sources.change(console, source.id, name="pages")
+    await app.sources.change(
+        console, source.id, refit=Refit(place=fields_of(ELSEWHERE), schedule=60, keeps_schedule=False)
+    )
+    bucket = Bucket("reports", "payroll/", "eu-central-1", credential=key)
+    await app.sources.create(console, NewSource("bucket", SourceKind.S3, place=bucket))
+    await place.source()
+    await place.tenant.source()
+    lines = [line.event for line in (await app.audit.listed(console, Wanted(), limit=50)).items][::-1]
+    facts = [event.facts for event in lines if event.action in {Act.SOURCE_CREATED, Act.SOURCE_CHANGED}]
+    assert facts == [
+        {"kind": "url", "place": {"hosts": ["http://b.example", "https://a.example:8443"]}},
+        {"changed": ["name"]},
+        {"changed": ["place", "schedule"], "kind": "url", "place": {"hosts": ["https://b.example"]}},
+        {"kind": "s3", "place": {"bucket": "reports", "credential_id": str(key)}},
+        {"kind": "folder", "place": {"folder": str(place.folder)}},
+        {"kind": "upload"},
+    ]
+
+
 # Changes
 
 
@@ -63,5 +135,5 @@ async def until_somebody_waits(connection: Any) -> None:
     """For a lock that this connection holds."""
     sql = "select exists (select from pg_stat_activity where pg_backend_pid() = any (pg_blocking_pids(pid)))"
     async with asyncio.timeout(20):
-        while not await connection.fetchval(sql):
+        while not await connection.fetchval(sql):  # noqa: ASYNC110 - the database tells nobody
             await asyncio.sleep(0.02)

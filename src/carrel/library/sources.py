@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from carrel.domain.access import Principal, TenantGrant, enter, enter_unlimited
+from carrel.domain.access import Principal, TenantGrant, enter, enter_unlimited, require
 from carrel.domain.answers import Wish
 from carrel.domain.audit import Act
 from carrel.domain.errors import Invalid, NotFound
@@ -11,7 +12,7 @@ from carrel.domain.ids import BotId, SourceId
 from carrel.domain.jobs import JobKind
 from carrel.domain.library import ChunkRules, Duplicates, Source
 from carrel.domain.origins import Bucket, Place
-from carrel.domain.places import Fields, judge_schedule, place_of
+from carrel.domain.places import Fields, judge_schedule, outline, place_of
 from carrel.domain.rights import Permission
 from carrel.ports.origins import Origins
 from carrel.store import audit, idempotency, jobs, providers, source_items, sources, tenants
@@ -43,9 +44,11 @@ class Sources:
     async def create(self, principal: Principal, new: NewSource, *, memo: Memo[Source] | None = None) -> Source:
         """One that refreshes itself begins at once.
 
-        Raises Denied, Invalid, Conflict `source_exists`, NotFound for a credential that is not there.
+        Raises Denied (also for a place with a credential that is not the principal's to use), Invalid, Conflict
+        `source_exists`, NotFound for a credential that is not there.
         """
         grant = enter_unlimited(principal, Permission.CURATE)
+        _demand_right(principal, new.place)
         _judge(new.chunk)
         judge_schedule(new.kind, new.schedule)
         if new.place is not None:
@@ -92,17 +95,22 @@ class Sources:
         metadata: Mapping[str, str] | None = None,
         refit: Refit | None = None,
     ) -> Source:
-        """Raises Denied, Invalid, NotFound, Conflict `source_exists`."""
+        """Raises Denied (also for another place with a credential that is not the principal's to use), Invalid,
+        NotFound, Conflict `source_exists`.
+        """
         grant = enter_unlimited(principal, Permission.CURATE)
         if refit is not None and refit.place is not None:
             await self._demand_fields(grant, source, refit.place)
         async with self._database.transaction(grant) as tx:
             held = await sources.held(tx, source)
-            wanted = None if refit is None else _refitted(held, refit)
+            place, schedule = (held.place, held.schedule) if refit is None else _refitted(held, refit)
+            if place != held.place:
+                _demand_right(principal, place)
             await sources.change(tx, source, name=name, duplicates=duplicates, metadata=metadata)
-            if wanted is not None:
-                await _refit(tx, held, *wanted)
-            await audit.record(tx, Act.SOURCE_CHANGED, source)
+            await _refit(tx, held, place, schedule)
+            said = {"name": name, "duplicates": duplicates, "metadata": metadata}
+            changed = [field for field, value in said.items() if value is not None]
+            await audit.record(tx, Act.SOURCE_CHANGED, source, facts=_told(held, place, schedule, changed))
             return await sources.get(tx, source)
 
     async def _demand_fields(self, grant: TenantGrant, source: SourceId, fields: Fields) -> None:
@@ -124,11 +132,26 @@ class Sources:
 async def _added(tx: Transaction, new: NewSource) -> Source:
     await _demand_credential(tx, new.place)
     added = await sources.add(tx, new)
-    await audit.record(tx, Act.SOURCE_CREATED, added.id)
+    place = {} if added.place is None else {"place": outline(added.place)}
+    await audit.record(tx, Act.SOURCE_CREATED, added.id, facts={"kind": added.kind.value, **place})
     if added.place is None:
         return added
     await jobs.enqueue(tx, JobKind.REFRESH, added.id, owner=added.owner)
     return await sources.get(tx, added.id)
+
+
+def _demand_right(principal: Principal, place: Place | None) -> None:
+    """A credential is the whole organisation's: who keeps it says what is read with it. Raises Denied."""
+    if isinstance(place, Bucket) and place.credential is not None:
+        require(principal, Permission.MANAGE)
+
+
+def _told(before: Source, place: Place | None, schedule: int | None, changed: list[str]) -> dict[str, Any]:
+    """What the audit log is told of a change: the names of what was changed, and where the source is from now on."""
+    names = [*changed, *(["schedule"] if schedule != before.schedule else [])]
+    if place is None or place == before.place:
+        return {"changed": sorted(names)}
+    return {"changed": sorted([*names, "place"]), "kind": before.kind.value, "place": outline(place)}
 
 
 async def _demand_credential(tx: Transaction, place: Place | None) -> None:

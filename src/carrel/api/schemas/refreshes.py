@@ -26,7 +26,9 @@ class PlaceFields(Asked):
     prefix: Annotated[str | None, Field(max_length=LONGEST_PATH)] = None
     region: Annotated[str | None, Field(max_length=40)] = None
     endpoint: Annotated[Address | None, Field(description="Another object store than Amazon's.")] = None
-    credential_id: Annotated[Identifier | None, Field(description="Without one the bucket is public.")] = None
+    credential_id: Annotated[
+        Identifier | None, Field(description="Without one the bucket is public; to name one needs `manage`.")
+    ] = None
     queue: Annotated[Address | None, Field(description="The SQS queue that hears of the bucket's objects.")] = None
     path: Annotated[str | None, Field(max_length=LONGEST_PATH)] = None
 
