@@ -12,16 +12,19 @@ import pytest
 
 from carrel.adapters.postgres import Endpoint
 from carrel.domain.audit import Act
-from carrel.domain.errors import Denied
+from carrel.domain.errors import Denied, Unavailable
 from carrel.domain.ids import CredentialId
 from carrel.domain.library import SourceKind
-from carrel.domain.origins import Bucket, Site
+from carrel.domain.origins import Bucket, ItemStatus, Site
 from carrel.domain.places import fields_of
+from carrel.domain.rights import Scope
 from carrel.domain.secret import Secret
-from carrel.library.sources import Refit
+from carrel.library.sources import Refit, Step
 from carrel.store.audit import Wanted
 from carrel.store.sources import NewSource
 from carrel.tenancy.credentials import CredentialWish
+from carrel.tenancy.keys import KeyWish
+from support.lying_place import LyingPlace, texts
 from support.people import a_person
 from support.places import Watched, a_watched
 from support.quiet import a_quiet_stand
@@ -111,6 +114,38 @@ async def test_the_audit_log_tells_from_where_a_source_fetches_and_no_secret_of_
         {"kind": "folder", "place": {"folder": str(place.folder)}},
         {"kind": "upload"},
     ]
+
+
+async def test_where_a_source_fetches_from_is_shown_to_those_who_may_change_it(watched: Make) -> None:
+    lying = LyingPlace({"a.md": Unavailable("Of /srv/secret, not now.", code="origin_slow"), **texts(["b.md"])})
+    place = await watched(origins=lying)
+    app, console = place.tenant.app, place.tenant.console
+    source = await place.source()
+    await place.next_run(source.id)
+    lying.breaks = Unavailable("Of /srv/secret, nothing.", code="origin_down")
+    await place.walked(source.id)
+    limited = KeyWish("limited", frozenset({Scope.MANAGE, Scope.INGEST}), sources=frozenset({source.id}))
+    viewer = await (await a_person(place.stand, viewer=place.tenant.id)).principal(place.tenant.id)
+    editor = await (await a_person(place.stand, editor=place.tenant.id)).principal(place.tenant.id)
+    part = await app.principals.authenticate((await app.keys.create(console, limited)).clear)
+    writer, manager = await place.tenant.principal("ingest"), await place.tenant.principal("manage")
+
+    for who, sees in ((viewer, False), (part, False), (writer, False), (editor, True), (manager, True)):
+        shown = [
+            await app.sources.get(who, source.id),
+            await app.sources.named(who, source.name),
+            *(await app.sources.listed(who)).items,
+            *(await app.sources.walk(who, Step(10))).items,
+        ]
+        if who is writer:
+            shown.append(await app.refreshes.request(who, source.id))
+        assert [one and one.place for one in shown] == [source.place if sees else None] * len(shown)
+        runs = (await app.refreshes.runs(who, source.id)).items
+        items = (await app.refreshes.items(who, source.id, status=ItemStatus.FAILED)).items
+        told = [*runs[:1], *(one.last_run for one in shown if one)]
+        reasons = [run.problem for run in told if run] + [item.failure for item in items]
+        assert [reason and reason.code for reason in reasons] == ["origin_down"] * len(told) + ["origin_slow"]
+        assert [sees] * len(reasons) == ["/srv/secret" in reason.detail for reason in reasons if reason]
 
 
 # Changes

@@ -8,6 +8,7 @@ from carrel.domain.jobs import JobKind
 from carrel.domain.library import Source
 from carrel.domain.origins import Item, ItemStatus, Run
 from carrel.domain.rights import Permission
+from carrel.library.shown import shown_item, shown_run, shown_source
 from carrel.store import audit, jobs, source_items, source_runs, sources
 from carrel.store.pages import Page
 from carrel.store.transaction import Database
@@ -34,7 +35,7 @@ class Refreshes:
                 await sources.accept_empty(tx, source)
             await audit.record(tx, Act.REFRESH_REQUESTED, source, facts={"accept_empty": accept_empty})
             await jobs.enqueue(tx, JobKind.REFRESH, source, owner=found.owner)
-            return await sources.get(tx, source)
+            return shown_source(principal, await sources.get(tx, source))
 
     async def pause(self, principal: Principal, source: SourceId) -> Source:
         """Its walk stops, its events wait, and so do documents not yet begun. Raises Denied, NotFound."""
@@ -62,7 +63,8 @@ class Refreshes:
         """Newest first. Raises Denied, NotFound, Invalid `invalid_cursor`."""
         async with self._database.transaction(enter(principal, Permission.METADATA)) as tx:
             await sources.find(tx, source)
-            return await source_runs.listed(tx, source, limit=limit, cursor=cursor)
+            page = await source_runs.listed(tx, source, limit=limit, cursor=cursor)
+        return Page([shown_run(principal, run) for run in page.items], page.next_cursor)
 
     async def items(
         self,
@@ -76,4 +78,5 @@ class Refreshes:
         """Things seen at its place, the last changes first. Raises Denied, NotFound, Invalid `invalid_cursor`."""
         async with self._database.transaction(enter(principal, Permission.METADATA)) as tx:
             await sources.find(tx, source)
-            return await source_items.listed(tx, source, status=status, limit=limit, cursor=cursor)
+            page = await source_items.listed(tx, source, status=status, limit=limit, cursor=cursor)
+        return Page([shown_item(principal, item) for item in page.items], page.next_cursor)

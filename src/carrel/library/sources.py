@@ -14,6 +14,7 @@ from carrel.domain.library import ChunkRules, Duplicates, Source
 from carrel.domain.origins import Bucket, Place
 from carrel.domain.places import Fields, judge_schedule, outline, place_of
 from carrel.domain.rights import Permission
+from carrel.library.shown import shown_source
 from carrel.ports.origins import Origins
 from carrel.store import audit, idempotency, jobs, providers, source_items, sources, tenants
 from carrel.store.idempotency import Memo, Replayed, StoredAnswer
@@ -59,12 +60,13 @@ class Sources:
     async def get(self, principal: Principal, source: SourceId) -> Source:
         """Raises Denied, NotFound."""
         async with self._database.transaction(enter(principal, Permission.METADATA)) as tx:
-            return await sources.get(tx, source)
+            return shown_source(principal, await sources.get(tx, source))
 
     async def named(self, principal: Principal, name: str) -> Source | None:
         """Raises Denied."""
         async with self._database.transaction(enter(principal, Permission.METADATA)) as tx:
-            return await sources.named(tx, name)
+            found = await sources.named(tx, name)
+        return found and shown_source(principal, found)
 
     async def listed(
         self, principal: Principal, *, bot: BotId | None = None, limit: int = 50, cursor: str | None = None
@@ -73,12 +75,14 @@ class Sources:
         async with self._database.transaction(enter(principal, Permission.METADATA)) as tx:
             if bot is not None:
                 await sources.readable(tx, Wish(bot=bot))
-            return await sources.listed(tx, bot=bot, limit=limit, cursor=cursor)
+            page = await sources.listed(tx, bot=bot, limit=limit, cursor=cursor)
+        return Page([shown_source(principal, source) for source in page.items], page.next_cursor)
 
     async def walk(self, principal: Principal, step: Step) -> Walked[Source]:
         """Raises Denied."""
         async with self._database.transaction(enter(principal, Permission.METADATA)) as tx:
-            return await sources.walk(tx, step)
+            found = await sources.walk(tx, step)
+        return Walked([shown_source(principal, source) for source in found.items], found.has_more)
 
     async def sizes(self, principal: Principal, found: Collection[SourceId]) -> dict[SourceId, int]:
         """The bytes of the documents of each; a source without any is not named. Raises Denied."""

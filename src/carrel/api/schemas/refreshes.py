@@ -34,7 +34,7 @@ class PlaceFields(Asked):
 
 
 class PlaceView(BaseModel):
-    """The fields that its kind has; the others are null."""
+    """The fields that its kind has; the others are null. Shown to those who may change the source, and no others."""
 
     urls: list[str] | None = None
     depth: int | None = None
