@@ -4,6 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from carrel.adapters.postgres import Endpoint
 from carrel.domain.audit import Act
 from carrel.domain.errors import Denied, Unavailable
 from carrel.domain.ids import CredentialId
-from carrel.domain.library import SourceKind
-from carrel.domain.origins import Bucket, ItemStatus, Site
+from carrel.domain.library import Source, SourceKind
+from carrel.domain.origins import Bucket, Counts, ItemStatus, RunState, Site
 from carrel.domain.places import fields_of
 from carrel.domain.rights import Scope
 from carrel.domain.secret import Secret
@@ -24,6 +25,7 @@ from carrel.store.audit import Wanted
 from carrel.store.sources import NewSource
 from carrel.tenancy.credentials import CredentialWish
 from carrel.tenancy.keys import KeyWish
+from carrel.wiring import fetching
 from support.lying_place import LyingPlace, texts
 from support.people import a_person
 from support.places import Watched, a_watched
@@ -32,6 +34,7 @@ from support.raw import connected
 from support.stand import Stand
 
 Make = Callable[..., Awaitable[Watched]]
+MANY = [f"page-{number:02}.md" for number in range(12)]
 HERE, ELSEWHERE = Site(("https://a.example/",)), Site(("https://b.example/",))
 
 
@@ -172,3 +175,90 @@ async def until_somebody_waits(connection: Any) -> None:
     async with asyncio.timeout(20):
         while not await connection.fetchval(sql):  # noqa: ASYNC110 - the database tells nobody
             await asyncio.sleep(0.02)
+
+
+# The leave to find nothing
+
+
+async def emptied(make: Make) -> tuple[Watched, LyingPlace, Source]:
+    """A source that has twelve documents, and whose place has nothing any more."""
+    lying = LyingPlace(texts(MANY))
+    place = await make(origins=lying)
+    source = await place.source(schedule=3600)
+    assert (await place.next_run(source.id)).counts.created == len(MANY)
+    lying.things = {}
+    return place, lying, source
+
+
+async def test_the_leave_to_find_nothing_is_not_for_a_run_that_is_on_its_way(watched: Make) -> None:
+    place, lying, source = await emptied(watched)
+    app, console = place.tenant.app, place.tenant.console
+    lying.things = {"last.md": b"The last of all."}
+
+    async def ask() -> None:
+        lying.meanwhile, lying.things = None, {}
+        await app.refreshes.request(console, source.id, accept_empty=True)
+
+    lying.meanwhile = ask
+    run = await place.walked(source.id)
+    assert (run.state, run.problem and run.problem.code) == (RunState.FAILED, "origin_empty")
+    assert len(await place.documents(source.id)) == len(MANY)
+    run = await place.next_run(source.id)
+    assert (run.state, run.counts) == (RunState.DONE, Counts(deleted=len(MANY)))
+
+
+async def test_the_leave_to_find_nothing_ends_with_the_place_and_with_a_pause(watched: Make) -> None:
+    place, _, source = await emptied(watched)
+    app, console = place.tenant.app, place.tenant.console
+
+    async def move() -> None:
+        (place.folder / "elsewhere").mkdir()
+        refit = Refit(place={"path": str(place.folder / "elsewhere")})
+        await app.sources.change(console, source.id, refit=refit)
+
+    async def pause() -> None:
+        await app.refreshes.pause(console, source.id)
+        await app.refreshes.resume(console, source.id)
+
+    for turns in (move, pause):
+        await app.refreshes.request(console, source.id, accept_empty=True)
+        await turns()
+        run = await place.next_run(source.id)
+        assert (run.state, run.problem and run.problem.code) == (RunState.FAILED, "origin_empty")
+    assert len(await place.documents(source.id)) == len(MANY)
+
+
+@pytest.mark.parametrize("ends", ["told to stop", "tried again", "cancelled", "killed"])
+async def test_the_leave_to_find_nothing_goes_on_with_what_it_was_given_for(watched: Make, ends: str) -> None:
+    place, lying, source = await emptied(watched)
+    lying.things = texts(["a.md"])
+
+    async def end() -> None:
+        lying.meanwhile = None
+        match ends:
+            case "told to stop":
+                place.fetching.leave()
+            case "tried again":
+                lying.breaks = Unavailable("Not now.", code="origin_down")
+                raise lying.breaks
+            case "cancelled":
+                raise asyncio.CancelledError
+            case _:
+                raise ZeroDivisionError
+
+    lying.meanwhile = end
+    await place.tenant.app.refreshes.request(place.tenant.console, source.id, accept_empty=True)
+    with suppress(asyncio.CancelledError, ZeroDivisionError):
+        await place.next_run(source.id)
+    async with connected(place.stand.endpoint.superuser_url) as connection:
+        await connection.execute("update jobs set leased_until = null, due_at = now() where subject_id = $1", source.id)
+    lying.breaks, lying.things = None, {}
+    again = replace(place, fetching=fetching(place.stand.parts.base, lying))
+    run = await again.next_run(source.id)
+    assert (run.state, run.problem) == (RunState.DONE, None)
+    assert await place.documents(source.id) == {}
+
+    lying.things = texts(MANY)
+    await again.walked(source.id)
+    lying.things = {}
+    assert (await again.walked(source.id)).state is RunState.FAILED, "once"

@@ -152,7 +152,7 @@ SERVING_MAY: Final[Mapping[str, str]] = {
     "sessions": "DELETE INSERT SELECT UPDATE(chosen_tenant, ended_at, epoch, expires_at, last_used_at)",
     "source_items": "DELETE INSERT SELECT UPDATE(changed_at, failure_code, failure_detail, fingerprint,"
     " revision, seen_in, tag)",
-    "source_runs": "DELETE INSERT SELECT UPDATE(created, deleted, ended_at, failed, found, problem_code,"
+    "source_runs": "DELETE INSERT SELECT UPDATE(accepts_empty, created, deleted, ended_at, failed, found, problem_code,"
     " problem_detail, replaced, state, unchanged)",
     "sources": "INSERT SELECT UPDATE(accepts_empty, chunk_overlap, chunk_size, deleted_at, duplicates, metadata, name,"
     " paused_at, place, schedule)",

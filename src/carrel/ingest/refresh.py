@@ -187,8 +187,7 @@ class Refreshing:
         """What the whole walk did not see. Raises Conflict `origin_empty` where it saw nothing, which is suspicious."""
         source = tour.visit.source.id
         async with self._database.transaction(tour.begun.work.grant) as tx:
-            standing = await source_runs.standing(tx, source, most=1)
-            if tour.begun.counts.found == 0 and not standing.accepts_empty:
+            if tour.begun.counts.found == 0 and not await source_runs.has_leave(tx, tour.begun.run):
                 await _demand_few(tx, tour.visit.source)
         after, more = None, True
         while more:
@@ -220,9 +219,9 @@ class Refreshing:
             if now is None:
                 raise LeaseLost("The source is gone.")
             await source_runs.count(tx, begun.run, counts)
+            if not ending.is_last:
+                await source_runs.give_leave_back(tx, source)
             await source_runs.end(tx, source, begun.run, ending.state, problem=problem)
-            if ending.is_last:
-                await source_runs.consume_leave(tx, source)
             if counts.created or counts.replaced or counts.deleted:
                 await audit.record(tx, Act.SOURCE_REFRESHED, source, facts={"state": ending.state, **asdict(counts)})
             await _tell(tx, begun, ending)
@@ -273,8 +272,9 @@ async def _go_on(tx: Transaction, work: Work, source: Source, ending: _Ending) -
 
 
 async def _found(tx: Transaction, work: Work) -> Source | None:
+    """Nobody moves or pauses it until the commit."""
     try:
-        return await sources.find(tx, SourceId(work.claim.subject))
+        return await sources.held(tx, SourceId(work.claim.subject))
     except NotFound:
         return None
 

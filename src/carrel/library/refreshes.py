@@ -43,6 +43,7 @@ class Refreshes:
             await sources.find(tx, source)
             if await sources.pause(tx, source, paused=True):
                 await jobs.hold_back(tx, source)
+                await source_runs.take_leave_back(tx, source)
                 await audit.record(tx, Act.SOURCE_PAUSED, source)
             return await sources.get(tx, source)
 

@@ -16,7 +16,7 @@ from carrel.domain.places import Fields, judge_schedule, outline, place_of
 from carrel.domain.rights import Permission
 from carrel.library.shown import shown_source
 from carrel.ports.origins import Origins
-from carrel.store import audit, idempotency, jobs, providers, source_items, sources, tenants
+from carrel.store import audit, idempotency, jobs, providers, source_items, source_runs, sources, tenants
 from carrel.store.idempotency import Memo, Replayed, StoredAnswer
 from carrel.store.pages import Page
 from carrel.store.sources import NewSource
@@ -181,6 +181,7 @@ async def _refit(tx: Transaction, source: Source, place: Place | None, schedule:
     await sources.replace(tx, source.id, place, schedule)
     if place != source.place:
         await source_items.forget_tags(tx, source.id)
+        await source_runs.take_leave_back(tx, source.id)
     if schedule is None:
         await jobs.unschedule(tx, JobKind.REFRESH, source.id)
     if not source.paused and (place != source.place or schedule is not None):

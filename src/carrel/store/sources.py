@@ -255,7 +255,7 @@ async def pause(tx: Transaction, source: SourceId, *, paused: bool) -> bool:
 
 
 async def accept_empty(tx: Transaction, source: SourceId) -> None:
-    """The next run may find nothing."""
+    """The next run that begins may find nothing."""
     await tx.run(_ACCEPT_EMPTY, id=source)
 
 

@@ -125,5 +125,5 @@ class ItemList(Listing[ItemView]):
 
 class RefreshWish(Asked):
     accept_empty: Annotated[
-        bool, Field(strict=True, description="Nothing at all may be there, and all documents may go.")
+        bool, Field(strict=True, description="In this run nothing at all may be there, and all may go.")
     ] = False
