@@ -12,20 +12,27 @@ from typing import Any
 import pytest
 
 from carrel.adapters.postgres import Endpoint
+from carrel.domain.access import Principal, console, for_job, for_machine
 from carrel.domain.audit import Act
-from carrel.domain.errors import Denied, Unavailable
-from carrel.domain.ids import CredentialId
+from carrel.domain.errors import Conflict, Denied, Unavailable
+from carrel.domain.ids import CredentialId, KeyId, SourceId
+from carrel.domain.jobs import JobKind
 from carrel.domain.library import Source, SourceKind
-from carrel.domain.origins import Bucket, Counts, ItemStatus, RunState, Site
+from carrel.domain.origins import Bucket, Counts, Folder, ItemStatus, Place, Run, RunState, Site
 from carrel.domain.places import fields_of
-from carrel.domain.rights import Scope
+from carrel.domain.rights import RIGHTS, Permission, Role, Scope
 from carrel.domain.secret import Secret
+from carrel.ingest.desk import Desk
+from carrel.ingest.pipeline import Work
 from carrel.library.sources import Refit, Step
+from carrel.store import jobs, source_runs
 from carrel.store.audit import Wanted
+from carrel.store.members import MemberStatus
 from carrel.store.sources import NewSource
 from carrel.tenancy.credentials import CredentialWish
 from carrel.tenancy.keys import KeyWish
 from carrel.wiring import fetching
+from carrel.worker.loop import Worker
 from support.lying_place import LyingPlace, texts
 from support.people import a_person
 from support.places import Watched, a_watched
@@ -34,6 +41,7 @@ from support.raw import connected
 from support.stand import Stand
 
 Make = Callable[..., Awaitable[Watched]]
+OPERATOR = console(None)
 MANY = [f"page-{number:02}.md" for number in range(12)]
 HERE, ELSEWHERE = Site(("https://a.example/",)), Site(("https://b.example/",))
 
@@ -262,3 +270,133 @@ async def test_the_leave_to_find_nothing_goes_on_with_what_it_was_given_for(watc
     await again.walked(source.id)
     lying.things = {}
     assert (await again.walked(source.id)).state is RunState.FAILED, "once"
+
+
+# Owners of private sources
+
+
+async def run_of(place: Watched, who: Principal, source: SourceId) -> Run | None:
+    """The run that is due now; None where nobody may claim it."""
+    desk = Desk(place.stand.database)
+    for claim in await desk.claim([JobKind.REFRESH], lease=60, most=10):
+        if claim.subject == source:
+            work = Work(claim, for_job(claim.tenant, claim.owner))
+            await desk.begin(work)
+            await place.fetching.tasks[JobKind.REFRESH](work)
+            return (await place.tenant.app.sources.get(who, source)).last_run
+    return None
+
+
+async def private_source(place: Watched, who: Principal, at: Place | None = None) -> Source:
+    kind = SourceKind.S3 if isinstance(at, Bucket) else SourceKind.FOLDER
+    wish = NewSource(f"{uuid.uuid4()}", kind, owner=who.user, place=at or Folder(str(place.folder)), schedule=3600)
+    return await place.tenant.app.sources.create(who, wish)
+
+
+async def is_awaited(place: Watched, source: Source) -> bool:
+    """Whether a worker claims it, listens to it, and plans its next run when that was lost: all of it, or nothing."""
+    async with place.stand.database.transaction(for_machine()) as tx:
+        waits = (await jobs.backlog(tx)).waiting
+        claimed = {claim.subject for claim in await jobs.claim(tx, list(JobKind), lease=0, most=1000)}
+        heard = {ref.source for ref in await source_runs.listening(tx)}
+    async with connected(place.stand.endpoint.superuser_url) as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("delete from jobs")
+        lost = {row["source_id"] for row in await connection.fetch("select * from lost_schedules()")}
+        await transaction.rollback()
+    assert waits == len(claimed), "nobody waits for what is held"
+    answers = {source.id in claimed, source.id in heard, source.id in lost}
+    assert len(answers) == 1
+    return answers.pop()
+
+
+async def test_a_private_source_is_refreshed_while_its_owner_could_make_it(watched: Make) -> None:
+    place = await watched()
+    app, tenant, console = place.tenant.app, place.tenant, place.tenant.console
+    await a_person(place.stand, owner=tenant.id)
+    person = await a_person(place.stand, admin=tenant.id)
+    who = await person.principal(tenant.id)
+    queue = "https://sqs.us-east-1.amazonaws.com/123/queue"
+    plain, keyed = [
+        await private_source(place, who, at)
+        for at in (None, Bucket("reports", credential=await an_s3_key(place, "reports"), queue=queue))
+    ]
+    for role in Role:
+        await app.members.change(console, person.id, role=role)
+        wanted = [role in RIGHTS[needed].roles for needed in (Permission.CURATE, Permission.MANAGE)]
+        assert [await is_awaited(place, source) for source in (plain, keyed)] == wanted, role
+
+    await app.members.change(console, person.id, role=Role.EDITOR)
+    with pytest.raises(Conflict) as refused:
+        await app.refreshes.request(await person.principal(tenant.id), keyed.id)
+    assert refused.value.code == "source_held"
+    for status in (MemberStatus.SUSPENDED, MemberStatus.ACTIVE):
+        await app.members.change(console, person.id, status=status)
+        assert await is_awaited(place, plain) is (status is MemberStatus.ACTIVE)
+    for turn, stands in ((app.entrance.accounts.suspend, False), (app.entrance.accounts.resume, True)):
+        await turn(OPERATOR, person.email)
+        assert await is_awaited(place, plain) is stands
+    await app.members.remove(console, person.id)
+    assert not await is_awaited(place, plain)
+
+    key = await tenant.principal("manage")
+    keys = await private_source(place, key)
+    assert await is_awaited(place, keys)
+    assert key.credential is not None
+    await app.keys.revoke(console, KeyId(key.credential))
+    assert not await is_awaited(place, keys)
+    assert await is_awaited(place, await private_source(place, console))
+    assert await is_awaited(place, await place.source(schedule=3600)), "the whole organisation's"
+
+
+async def test_a_walk_of_who_is_suspended_stops_at_once_and_goes_on_when_they_are_back(watched: Make) -> None:
+    lying = LyingPlace(texts(MANY))
+    place = await watched(origins=lying)
+    person = await a_person(place.stand, editor=place.tenant.id)
+    who = await person.principal(place.tenant.id)
+    source = await private_source(place, who)
+
+    async def suspend() -> None:
+        if len(lying.read) == 5:
+            lying.while_reading = None
+            await place.tenant.app.members.change(place.tenant.console, person.id, status=MemberStatus.SUSPENDED)
+
+    lying.while_reading = suspend
+    run = await run_of(place, who, source.id)
+    assert run is not None
+    assert (run.state, run.problem and run.problem.code, run.counts.created) == (RunState.PARTIAL, "source_held", 4)
+    assert len(lying.read) == 5, "nothing is written from then on, not even what was being read"
+    assert await run_of(place, who, source.id) is None
+    await place.tenant.app.members.change(place.tenant.console, person.id, status=MemberStatus.ACTIVE)
+    run = await run_of(place, who, source.id)
+    assert run is not None
+    assert (run.state, run.counts) == (RunState.DONE, Counts(found=12, created=8, unchanged=4))
+
+
+async def test_a_walk_that_waits_for_its_place_is_left_when_its_owner_is_suspended(watched: Make) -> None:
+    lying = LyingPlace(texts(MANY))
+    place = await watched(origins=lying)
+    person = await a_person(place.stand, editor=place.tenant.id)
+    source = await private_source(place, await person.principal(place.tenant.id))
+    reading, left, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        reading.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    lying.while_reading = hang
+    walker = Worker(Desk(place.stand.database), place.fetching.tasks, concurrency=1, lease=0.3)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(walker.run(stop))
+        await reading.wait()
+        await place.tenant.app.members.change(place.tenant.console, person.id, status=MemberStatus.SUSPENDED)
+        await left.wait()
+        stop.set()
+    assert not await is_awaited(place, source)
+    async with connected(place.stand.endpoint.superuser_url) as connection:
+        job = await connection.fetchrow("select attempts, leased_until from jobs where subject_id = $1", source.id)
+    assert tuple(job or ()) == (0, None), "it was no attempt"

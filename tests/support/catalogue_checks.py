@@ -101,6 +101,9 @@ DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
         "messages": "SELECT(asked, chat_id, guidance, id, status, tenant_id)"
         " UPDATE(answer, asked, guidance, status, unsupported)",
         "sources": "SELECT(deleted_at, id, kind, owner_id, paused_at, place, schedule, tenant_id)",
+        "memberships": "SELECT(role, status, tenant_id, user_id)",
+        "users": "SELECT(id, status)",
+        "api_keys": "SELECT(expires_at, id, revoked_at, scopes, tenant_id)",
         "tenants": "DELETE SELECT(id, status) UPDATE(name, status)",
         "tenant_receipts": "INSERT SELECT UPDATE(completed_at, credential_id, destroyed, requested_at, requested_by)",
     },

@@ -25,6 +25,7 @@ from carrel.ingest.take import Taken, Taking, Visit
 from carrel.ports.origins import Origins, Same, Sight
 from carrel.store import audit, erasure, jobs, source_items, source_runs, sources, tenants, webhooks
 from carrel.store.jobs import LeaseLost
+from carrel.store.sources import SourceHeld
 from carrel.store.transaction import Database, Transaction
 
 __all__ = ["MOST_PENDING", "Refreshing"]
@@ -38,6 +39,7 @@ _LOOK: Final = 0.5  # seconds between two looks at whether the walk may go on
 _WAIT: Final = 1.0
 _SUSPICIOUS: Final = 10  # documents: where so many were, nothing at all is more likely a mistake than the truth
 _PAUSED: Final = Reason(code="source_paused", detail="The source was paused: the rest was not looked at.")
+_HELD: Final = Reason(code="source_held", detail="The owner of this private source may not refresh it at present.")
 _LEFT: Final = Reason(code="interrupted", detail="The worker was stopped: another one goes on.")
 
 
@@ -81,7 +83,12 @@ class _Ending:
     @property
     def is_last(self) -> bool:
         """Of what was asked for once; else it goes on."""
-        return self.again_in is None and self.problem is not _LEFT
+        return self.again_in is None and not self.waits
+
+    @property
+    def waits(self) -> bool:
+        """For another worker, or for the owner: it was no attempt."""
+        return self.problem is _LEFT or self.problem is _HELD
 
 
 class Refreshing:
@@ -109,6 +116,8 @@ class Refreshing:
             await self._end(begun, await self._made_alike(begun))
         except LeaseLost:
             raise
+        except SourceHeld:
+            await self._end(begun, _Ending(RunState.PARTIAL, _HELD))
         except Refusal as refusal:
             await self._end(begun, _failed(work, refusal))
         except asyncio.CancelledError:
@@ -144,8 +153,8 @@ class Refreshing:
             async for sight in sights:
                 if self._leaving:
                     return _LEFT
-                if not await self._may_go_on(tour):
-                    return _PAUSED
+                if (stopped := await self._stopped(tour)) is not None:
+                    return stopped
                 await self._see(tour, sight)
         finally:
             if isinstance(sights, AsyncGenerator):
@@ -169,19 +178,19 @@ class Refreshing:
             await jobs.hold(tx, tour.begun.work.claim)
         tour.seen.clear()
 
-    async def _may_go_on(self, tour: _Tour) -> bool:
-        """Waits until there is room in the queue; False when the source was paused or deleted."""
+    async def _stopped(self, tour: _Tour) -> Reason | None:
+        """Waits until there is room in the queue. Why the walk must not go on: paused, deleted, or held."""
         while _now() - tour.looked_at > _LOOK and not self._leaving:
             async with self._database.transaction(tour.begun.work.grant) as tx:
                 standing = await source_runs.standing(tx, tour.visit.source.id, most=self._pending)
                 await source_runs.count(tx, tour.begun.run, tour.begun.counts)
-            if standing.stopped:
-                return False
+            if standing.stopped or standing.held:
+                return _PAUSED if standing.stopped else _HELD
             if standing.pending < self._pending:
                 tour.looked_at = _now()
                 break
             await asyncio.sleep(_WAIT)
-        return True
+        return None
 
     async def _forget_missing(self, tour: _Tour) -> None:
         """What the whole walk did not see. Raises Conflict `origin_empty` where it saw nothing, which is suspicious."""
@@ -248,7 +257,7 @@ def _failed(work: Work, refusal: Refusal) -> _Ending:
 
 async def _tell(tx: Transaction, begun: _Begun, ending: _Ending) -> None:
     """What others are told of a run that has ended, in the transaction of its end; one that goes on has not."""
-    if ending.problem is _LEFT:
+    if ending.waits:
         return
     facts = {"source_id": str(begun.source.id), "run_id": str(begun.run), "state": ending.state}
     code = ending.problem.code if ending.problem else None
@@ -259,7 +268,7 @@ async def _go_on(tx: Transaction, work: Work, source: Source, ending: _Ending) -
     """The end of this run's job, and the beginning of the next one's. Raises LeaseLost."""
     if source.paused:
         await jobs.finish(tx, work.claim)
-    elif ending.problem is _LEFT:
+    elif ending.waits:
         await jobs.hold(tx, work.claim)
         await jobs.put_back(tx, work.claim)
     elif ending.again_in is not None:

@@ -23,7 +23,7 @@ class Refreshes:
     async def request(self, principal: Principal, source: SourceId, *, accept_empty: bool = False) -> Source:
         """As soon as a worker has time; asked for while a run is on its way, there is another one after it.
 
-        Raises Denied, NotFound, Conflict `source_not_refreshing`, `source_paused`.
+        Raises Denied, NotFound, Conflict `source_not_refreshing`, `source_paused`, `source_held`.
         """
         async with self._database.transaction(enter(principal, Permission.INGEST)) as tx:
             found = await sources.find(tx, source)
@@ -31,6 +31,7 @@ class Refreshes:
                 raise Conflict("Documents are brought to this source.", code="source_not_refreshing")
             if found.paused:
                 raise Conflict("The source is paused: resume it, and it refreshes itself.", code="source_paused")
+            await sources.demand_owner(tx, source)
             if accept_empty:
                 await sources.accept_empty(tx, source)
             await audit.record(tx, Act.REFRESH_REQUESTED, source, facts={"accept_empty": accept_empty})

@@ -71,7 +71,7 @@ _TAKE_LEAVE_BACK = Statement("""
 """)
 _HAS_LEAVE = Statement("select accepts_empty from source_runs where tenant_id = :tenant and id = :id")
 _STANDING = Statement("""
-    select s.paused_at is not null as paused, s.deleted_at is not null as deleted,
+    select s.paused_at is not null or s.deleted_at is not null as stopped, not source_stands(s.tenant_id, s.id) as held,
            (select count(*) from (
                 select from jobs j where j.tenant_id = s.tenant_id and j.kind = 'ingest' and j.due_at < 'infinity'
                 limit :most) waiting) as pending
@@ -85,9 +85,13 @@ _INTERRUPTED: Final = Reason(code="interrupted", detail="The run was interrupted
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether a walk may go on: `pending` are the tenant's documents that wait, at most as many as were asked for."""
+    """Whether a walk may go on: `held` is a private source whose owner may not have it at present.
+
+    `pending` are the tenant's documents that wait, at most as many as were asked for.
+    """
 
     stopped: bool
+    held: bool
     pending: int
 
 
@@ -145,8 +149,8 @@ async def take_leave_back(tx: Transaction, source: SourceId) -> None:
 async def standing(tx: Transaction, source: SourceId, *, most: int) -> Standing:
     row = await tx.row(_STANDING, source=source, most=most)
     if row is None:
-        return Standing(stopped=True, pending=0)
-    return Standing(row["paused"] or row["deleted"], row["pending"])
+        return Standing(stopped=True, held=False, pending=0)
+    return Standing(row["stopped"], row["held"], row["pending"])
 
 
 async def listed(tx: Transaction, source: SourceId, *, limit: int, cursor: str | None) -> Page[Run]:
