@@ -18,7 +18,7 @@ _GENERATION = Statement("""
 """)
 _WEBHOOKS = Statement("""
     select id, url, events, source_ids, description, enabled, created_at from webhooks
-    where tenant_id = :tenant order by created_at, id
+    where tenant_id = :tenant and deleted_at is null order by created_at, id
 """)
 _RETENTION = Statement("select chat_days from retentions where tenant_id = :tenant")
 _QUOTAS = Statement("""

@@ -1149,7 +1149,7 @@ $$;
 -- owner: jobs
 -- Deliveries that are due, of active tenants and enabled webhooks, each leased. Fair: of one webhook `each` are in flight
 -- at most, of one tenant twice as many, and whoever has fewer in flight comes first; webhooks that fail, or that are slow,
--- have one in flight and share `most_doubtful` places. Looks at the webhooks for which anything waits, from one to the
+-- have one in flight and share `most_doubtful` places. What was announced before a webhook was switched off is not told. Looks at the webhooks for which anything waits, from one to the
 -- next by the index, and at no other row. One worker claims at a time: another one finds nothing and comes again.
 create or replace function claim_deliveries(most integer, most_doubtful integer, each integer, lease interval)
 returns table (tenant_id uuid, id uuid, webhook_id uuid, attempts integer, lease_epoch bigint, doubtful boolean)
@@ -1168,7 +1168,7 @@ begin
             where d.state = 'waiting' and (d.tenant_id, d.webhook_id) > (w.tenant, w.webhook)
             order by d.tenant_id, d.webhook_id limit 1) n
     ), counted as (
-        select w.tenant, w.webhook, h.failing_since is not null or h.slow as doubtful,
+        select w.tenant, w.webhook, h.period, h.failing_since is not null or h.slow as doubtful,
                (select count(*) from deliveries b where b.tenant_id = w.tenant and b.webhook_id = w.webhook
                 and b.leased_until >= now()) as busy
         from waiting w join webhooks h on h.tenant_id = w.tenant and h.id = w.webhook and h.enabled
@@ -1180,7 +1180,7 @@ begin
         cross join lateral (
             select d.id, d.due_at, row_number() over (order by d.due_at, d.id) as place from deliveries d
             where d.tenant_id = c.tenant and d.webhook_id = c.webhook and d.state = 'waiting' and d.due_at <= now()
-              and (d.leased_until is null or d.leased_until < now())
+              and d.period = c.period and (d.leased_until is null or d.leased_until < now())
             order by d.due_at, d.id limit greatest(case when c.doubtful then 1 else each end - c.busy, 0)) f
     ), ranked as (
         select d.*, row_number() over (partition by d.doubtful order by d.turn, d.due_at, d.id) as place

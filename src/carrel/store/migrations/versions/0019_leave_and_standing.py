@@ -1,4 +1,4 @@
-"""The leave to find nothing is one run's; a private source refreshes itself while its owner may have one."""
+"""The leave to find nothing is one run's; private sources have owners who may have them; webhooks have periods."""
 
 from alembic import op
 
@@ -7,6 +7,15 @@ down_revision = "0018"
 branch_labels = None
 depends_on = None
 
+# A period of a webhook ends when it is switched off: what was announced before will not be told, not even when it is
+# switched on again. One that was removed is a bare row until what was told to it has gone.
+PERIODS = """
+alter table webhooks add column if not exists period integer not null default 0;
+alter table webhooks add column if not exists deleted_at timestamptz;
+alter table deliveries add column if not exists period integer not null default 0;
+create index if not exists deliveries_of_periods on deliveries (tenant_id, webhook_id, period, due_at)
+    where state = 'waiting'
+"""
 LEAVE = "alter table source_runs add column if not exists accepts_empty boolean not null default false"
 
 
@@ -42,7 +51,12 @@ def upgrade() -> None:
         # what is claimed and listened to is asked for all tenants at once
         f"grant select (tenant_id, user_id, role, status) on memberships to {jobs};\n"
         f"grant select (id, status) on users to {jobs};\n"
-        f"grant select (tenant_id, id, scopes, expires_at, revoked_at) on api_keys to {jobs}"
+        f"grant select (tenant_id, id, scopes, expires_at, revoked_at) on api_keys to {jobs};\n"
+        f"{PERIODS};\n"
+        f"grant update (period, deleted_at) on webhooks to {app};\n"
+        f"grant update (period) on deliveries to {app};\n"
+        f"grant select (period) on webhooks to {jobs};\n"
+        f"grant select (period) on deliveries to {jobs}"
     )
     for table in ("memberships", "users", "api_keys"):
         script(f"create policy definer_jobs on {table} for select to {jobs} using (true)")
