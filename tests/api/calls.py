@@ -180,6 +180,7 @@ CALLS = [
         201,
         lambda w: {"name": _fresh(), "kind": "s3", "place": {"bucket": "abc", "credential_id": w["credential"]}},
         names_ids=True,
+        needs_too=P.MANAGE,
     ),
     Call("change_source", "PATCH", "/v1/sources/{fetched}", P.CURATE, 200, lambda _: {"schedule": 3600}),
     Call(

@@ -21,7 +21,7 @@ from carrel.domain.errors import Conflict, Denied, Invalid, NotFound
 from carrel.domain.ids import TenantId
 from carrel.domain.library import DocumentStatus, Duplicates, SourceKind
 from carrel.domain.origins import Site
-from carrel.domain.webhooks import Occasion
+from carrel.domain.webhooks import Occasion, bare_target, judged_target
 from carrel.store import sources
 from carrel.store.bots import BotChange, NewBot
 from carrel.store.sources import NewSource
@@ -114,7 +114,10 @@ async def mover(quiet: Stand) -> AsyncIterator[Mover]:
             await ask(quiet, who, QUESTION)
         await ask(quiet, await tenant.principal(), QUESTION)
         hook = WebhookWish(
-            "https://hooks.example/", frozenset({Occasion.DOCUMENT_READY}), frozenset({books.id}), "Ours."
+            "https://hooks.example/in?token=SECRET",
+            frozenset({Occasion.DOCUMENT_READY}),
+            frozenset({books.id}),
+            "Ours.",
         )
         issued = await quiet.app.webhooks.create(owner, hook)
         await quiet.app.webhooks.change(owner, issued.webhook.id, WebhookChange(enabled=False))
@@ -189,6 +192,22 @@ async def test_a_tenant_that_moved_answers_as_before_and_exports_the_same(mover:
 
 def times_of(document: dict[str, Any]) -> list[tuple[str | None, ...]]:
     return [(one["created_at"], one["live_from"], one["live_until"]) for one in document["history"]]
+
+
+async def test_what_may_be_a_secret_in_the_address_of_a_webhook_stays_behind(mover: Mover, tmp_path: Path) -> None:
+    for archive in (mover.whole, mover.own):
+        assert b"SECRET" not in archive
+        (settings,) = lines_of(files_of(archive), "settings.json")
+        assert [hook["url"] for hook in settings["webhooks"]] == ["https://hooks.example/in"]
+    done = await imported(mover, tmp_path / "whole.tar", mover.whole)
+    (hook,) = (await mover.stand.app.webhooks.listed(console(done.tenant.id))).items
+    assert (hook.url, hook.enabled) == ("https://hooks.example/in", False)
+
+
+def test_an_address_without_its_secrets_is_an_address() -> None:
+    bare = [bare_target(url) for url in ("https://a:b@h.example:8443/x?y=z", "http://[::1]/", "https://h.example?t")]
+    assert bare == ["https://h.example:8443/x", "http://[::1]/", "https://h.example"]
+    assert [judged_target(url) for url in bare] == bare
 
 
 async def test_members_find_their_own_private_things_again_and_nobody_elses(mover: Mover, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from carrel.domain.webhooks import (
     delay_after,
     signature,
 )
+from carrel.ingest.sweep import Sweep
 from carrel.ports.web import Outgoing
 from carrel.store import audit, deliveries, webhooks
 from carrel.store.audit import Wanted
@@ -314,7 +315,7 @@ async def events_of(carrel: Stand, tenant: SomeTenant, act: Act) -> list[dict[st
 
 
 async def test_who_is_gone_hears_nothing_more(monkeypatch: pytest.MonkeyPatch, carrel: Stand, acme: SomeTenant) -> None:
-    monkeypatch.setattr(deliveries, "_BATCH", 2)
+    monkeypatch.setattr(deliveries, "_SLICE", 2)
     async with a_receiver(status=410) as receiver:
         made = await hooked(acme, receiver, QUOTA)
         for _ in range(6):
@@ -323,12 +324,13 @@ async def test_who_is_gone_hears_nothing_more(monkeypatch: pytest.MonkeyPatch, c
         await announced(acme)
         await dispatch(carrel).drain()
         assert len(receiver.told) == 1
+    await swept(carrel)
     shown = await acme.app.webhooks.get(acme.console, made.webhook.id)
     assert (shown.enabled, shown.disabled_reason) == (False, DisabledReason.GONE)
     log = await log_of(acme, made.webhook.id)
     assert {one.state for one in log} == {DeliveryState.FAILED}
     assert sorted(one.last.problem or "" for one in log if one.last) == ["answer_refused", *["webhook_disabled"] * 5]
-    assert await events_of(carrel, acme, Act.WEBHOOK_DISABLED) == [{"reason": "gone", "given_up": 5}]
+    assert await events_of(carrel, acme, Act.WEBHOOK_DISABLED) == [{"reason": "gone"}]
     with pytest.raises(Conflict) as refused:
         await acme.app.webhooks.retry(acme.console, made.webhook.id, log[0].id)
     assert refused.value.code == "webhook_disabled"
@@ -361,7 +363,7 @@ async def test_who_fails_for_days_is_switched_off(carrel: Stand, acme: SomeTenan
         await dispatch(carrel).drain()
     shown = await acme.app.webhooks.get(acme.console, made.webhook.id)
     assert (shown.enabled, shown.disabled_reason) == (False, DisabledReason.FAILING)
-    assert await events_of(carrel, acme, Act.WEBHOOK_DISABLED) == [{"reason": "failing", "given_up": 1}]
+    assert await events_of(carrel, acme, Act.WEBHOOK_DISABLED) == [{"reason": "failing"}]
 
 
 # Addresses
@@ -527,6 +529,84 @@ async def test_what_is_deleted_or_switched_off_is_told_nothing(carrel: Stand, ac
     assert (given_up.state, given_up.last and given_up.last.problem) == (DeliveryState.FAILED, "webhook_disabled")
 
 
+async def swept(carrel: Stand) -> None:
+    base = carrel.parts.base
+    await Sweep(base.database, base.blobs).run()
+
+
+async def test_what_is_announced_while_it_is_switched_off_is_ended_and_not_told(
+    carrel: Stand, acme: SomeTenant
+) -> None:
+    async with a_receiver() as receiver:
+        made = await hooked(acme, receiver, QUOTA)
+        change = acme.app.webhooks.change
+        async with carrel.database.transaction(for_job(acme.id, None)) as tx:
+            assert await webhooks.announce(tx, Occasion.QUOTA_THRESHOLD, {"quota": "documents"}) == 1
+            await change(acme.console, made.webhook.id, WebhookChange(enabled=False))
+        await dispatch(carrel).drain()
+        await change(acme.console, made.webhook.id, WebhookChange(enabled=True))
+        await dispatch(carrel).drain()
+        assert receiver.told == []
+        await swept(carrel)
+        ended = await only(acme, made.webhook.id)
+        assert (ended.state, ended.last and ended.last.problem) == (DeliveryState.FAILED, "webhook_disabled")
+        await acme.app.webhooks.retry(acme.console, made.webhook.id, ended.id)
+        await dispatch(carrel).drain()
+        assert len(receiver.told) == 1, "by hand it is told"
+
+
+async def test_much_that_waits_is_ended_in_slices(
+    monkeypatch: pytest.MonkeyPatch, carrel: Stand, acme: SomeTenant
+) -> None:
+    monkeypatch.setattr(deliveries, "_SLICE", 2)
+    async with a_receiver() as receiver:
+        made = await hooked(acme, receiver, QUOTA)
+        for _ in range(7):
+            await announced(acme)
+        await acme.app.webhooks.change(acme.console, made.webhook.id, WebhookChange(enabled=False))
+        states = [one.state for one in await log_of(acme, made.webhook.id)]
+        assert (states.count(DeliveryState.FAILED), states.count(DeliveryState.WAITING)) == (2, 5)
+        await acme.app.webhooks.change(acme.console, made.webhook.id, WebhookChange(enabled=True))
+        await announced(acme)
+        await dispatch(carrel).drain()
+        assert len(receiver.told) == 1, "what was announced before is not told"
+    await swept(carrel)
+    problems = [one.last and one.last.problem for one in await log_of(acme, made.webhook.id)]
+    assert problems == [None, *["webhook_disabled"] * 7]
+
+
+async def test_one_that_is_removed_waits_for_nobody_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, carrel: Stand, acme: SomeTenant
+) -> None:
+    monkeypatch.setattr(deliveries, "_SLICE", 2)
+    async with a_receiver() as receiver:
+        made = await hooked(acme, receiver, QUOTA)
+        for _ in range(5):
+            await announced(acme)
+        async with carrel.database.transaction(for_job(acme.id, None)) as tx:
+            assert await webhooks.announce(tx, Occasion.QUOTA_THRESHOLD, {"quota": "documents"}) == 1
+            await asyncio.wait_for(acme.app.webhooks.delete(acme.console, made.webhook.id), 20)
+        await dispatch(carrel).drain()
+        assert receiver.told == []
+    assert (await acme.app.webhooks.listed(acme.console)).items == []
+    for attempt in (
+        acme.app.webhooks.get(acme.console, made.webhook.id),
+        acme.app.webhooks.change(acme.console, made.webhook.id, WebhookChange(enabled=True)),
+        acme.app.webhooks.rotate(acme.console, made.webhook.id),
+        acme.app.webhooks.test(acme.console, made.webhook.id),
+        acme.app.webhooks.deliveries(acme.console, made.webhook.id),
+        acme.app.webhooks.delete(acme.console, made.webhook.id),
+    ):
+        with pytest.raises(NotFound):
+            await attempt
+    async with connected(carrel.endpoint.superuser_url) as superuser:
+        kept = await superuser.fetchrow("select url, ciphertext from webhooks where id = $1", made.webhook.id)
+        assert tuple(kept or ()) == ("", b""), "neither its address nor its secret is kept"
+        await swept(carrel)
+        for table, column in (("deliveries", "webhook_id"), ("webhooks", "id")):
+            assert not await superuser.fetchval(f"select count(*) from {table} where {column} = $1", made.webhook.id)
+
+
 # Secrets
 
 
@@ -626,5 +706,5 @@ async def test_the_log_is_kept_for_a_month(carrel: Stand, acme: SomeTenant) -> N
         await announced(acme)
         await hurried(carrel, acme, "created_at = now() - interval '31 days'")
         async with carrel.database.transaction(for_job(acme.id, None)) as tx:
-            assert await deliveries.forget_old(tx) == 1
+            assert not await deliveries.forget_old(tx), "a slice had room for all of it"
     assert (await only(acme, made.webhook.id)).state is DeliveryState.WAITING  # what waits is no log yet

@@ -90,9 +90,9 @@ DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
         "jobs": "INSERT SELECT UPDATE",
         "job_turns": "INSERT SELECT UPDATE",
         "citations": "SELECT(document_id, message_id, n, tenant_id)",
-        "deliveries": "SELECT(attempts, due_at, id, lease_epoch, leased_until, state, tenant_id, webhook_id)"
+        "deliveries": "SELECT(attempts, due_at, id, lease_epoch, leased_until, period, state, tenant_id, webhook_id)"
         " UPDATE(attempts, lease_epoch, leased_until)",
-        "webhooks": "SELECT(enabled, failing_since, id, slow, tenant_id)",
+        "webhooks": "SELECT(enabled, failing_since, id, period, slow, tenant_id)",
         "document_versions": "SELECT(blob_key, checked_at, content_code, created_at, document_id, fingerprint, id,"
         " owner_id, size, tenant_id)",
         "documents": "SELECT(deleted_at, id, tenant_id)",
@@ -101,6 +101,9 @@ DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
         "messages": "SELECT(asked, chat_id, guidance, id, status, tenant_id)"
         " UPDATE(answer, asked, guidance, status, unsupported)",
         "sources": "SELECT(deleted_at, id, kind, owner_id, paused_at, place, schedule, tenant_id)",
+        "memberships": "SELECT(role, status, tenant_id, user_id)",
+        "users": "SELECT(id, status)",
+        "api_keys": "SELECT(expires_at, id, revoked_at, scopes, tenant_id)",
         "tenants": "DELETE SELECT(id, status) UPDATE(name, status)",
         "tenant_receipts": "INSERT SELECT UPDATE(completed_at, credential_id, destroyed, requested_at, requested_by)",
     },
@@ -116,7 +119,7 @@ SERVING_MAY: Final[Mapping[str, str]] = {
     "chunks": "DELETE INSERT SELECT",
     "citations": "DELETE INSERT SELECT",
     "deliveries": "DELETE INSERT SELECT UPDATE(attempts, due_at, finished_at, lease_epoch, leased_until,"
-    " milliseconds, problem, response_code, state)",
+    " milliseconds, period, problem, response_code, state)",
     "document_versions": "DELETE INSERT SELECT UPDATE(attempts, checked_at, chunks, content_code, crashes,"
     " failure_code,"
     " failure_detail,"
@@ -152,7 +155,7 @@ SERVING_MAY: Final[Mapping[str, str]] = {
     "sessions": "DELETE INSERT SELECT UPDATE(chosen_tenant, ended_at, epoch, expires_at, last_used_at)",
     "source_items": "DELETE INSERT SELECT UPDATE(changed_at, failure_code, failure_detail, fingerprint,"
     " revision, seen_in, tag)",
-    "source_runs": "DELETE INSERT SELECT UPDATE(created, deleted, ended_at, failed, found, problem_code,"
+    "source_runs": "DELETE INSERT SELECT UPDATE(accepts_empty, created, deleted, ended_at, failed, found, problem_code,"
     " problem_detail, replaced, state, unchanged)",
     "sources": "INSERT SELECT UPDATE(accepts_empty, chunk_overlap, chunk_size, deleted_at, duplicates, metadata, name,"
     " paused_at, place, schedule)",
@@ -162,9 +165,9 @@ SERVING_MAY: Final[Mapping[str, str]] = {
     "usage_days": "INSERT SELECT UPDATE(bytes, cost, events, input_tokens, output_tokens, unpriced)",
     "users": "INSERT SELECT UPDATE(epoch, name, status, verified_at)",
     "version_records": "DELETE INSERT SELECT UPDATE(brought_by, chunks, created_at, live_from, live_until, number)",
-    "webhooks": "DELETE INSERT SELECT UPDATE(ciphertext, description, disabled_reason, enabled, events,"
-    " failing_since, former_ciphertext, former_key_version, former_nonce, former_until, key_version, nonce, slow,"
-    " updated_at, url)",
+    "webhooks": "DELETE INSERT SELECT UPDATE(ciphertext, deleted_at, description, disabled_reason, enabled, events,"
+    " failing_since, former_ciphertext, former_key_version, former_nonce, former_until, key_version, nonce, period,"
+    " slow, updated_at, url)",
 }
 # What goes with a tenant that was given up, and which columns are asked for beside the tenant and the row's place.
 DESTROYED: Final[Mapping[str, frozenset[str]]] = {

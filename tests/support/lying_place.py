@@ -71,7 +71,9 @@ class LyingPlace:
         self.news.remove(key)
 
     def _sight(self, key: str, tag: str | None) -> Sight:
-        thing = self.things[key]
+        thing = self.things.get(key)
+        if thing is None:
+            return Gone(key)
         if isinstance(thing, Refusal):
             return Failed(key, thing)
         now = f"{len(thing)}-{hash(thing)}"

@@ -22,6 +22,7 @@ MOST_DEPTH: Final = 5
 MOST_PAGES: Final = 10_000
 LONGEST_ADDRESS: Final = 1_000
 LONGEST_PATH: Final = 1_000
+_LONGEST_HOST: Final = 300  # a longer one is no host that answers
 _SITE: Final = frozenset({"urls", "depth", "pages"})
 _FIELDS: Final[Mapping[SourceKind, frozenset[str]]] = {
     SourceKind.URL: _SITE,
@@ -88,6 +89,25 @@ def fields_of(place: Place) -> dict[str, Any]:
             assert_never(place)
 
 
+def outline(place: Place) -> dict[str, Any]:
+    """What may be told of a place where no secret may stand: neither path nor query of an address, nor a prefix."""
+    match place:
+        case Site():
+            return {"hosts": sorted({origin_of(url)[:_LONGEST_HOST] for url in place.urls})}
+        case Bucket():
+            told = {
+                "bucket": place.bucket,
+                "endpoint": place.endpoint and origin_of(place.endpoint),
+                "credential_id": place.credential and str(place.credential),
+                "queue": place.queue and origin_of(place.queue),
+            }
+            return {name: value for name, value in told.items() if value is not None}
+        case Folder():
+            return {"folder": place.path}
+        case _:
+            assert_never(place)
+
+
 def judge_schedule(kind: SourceKind, schedule: int | None) -> None:
     """Raises Invalid `invalid_schedule`, `out_of_range`."""
     if schedule is None:
@@ -103,7 +123,7 @@ def judge_schedule(kind: SourceKind, schedule: int | None) -> None:
 def origin_of(url: str) -> str:
     """Scheme, host and port: what an operator allows."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
 
 
 def _site(given: Fields, *, sitemap: bool) -> Site:

@@ -66,7 +66,9 @@ RIGHTS: Final[Mapping[Permission, Right]] = {
     Permission.INGEST: Right("write and delete documents", _WRITERS, frozenset({Scope.INGEST})),
     Permission.CURATE: Right("make, change and delete sources and bots", _WRITERS, frozenset({Scope.MANAGE})),
     Permission.MANAGE: Right(
-        "make and revoke keys, keep provider credentials and webhooks", _ADMINS, frozenset({Scope.MANAGE})
+        "make and revoke keys, keep provider credentials and webhooks, let a source use a credential",
+        _ADMINS,
+        frozenset({Scope.MANAGE}),
     ),
     Permission.MEMBERS: Right("invite, change, suspend and remove members", _ADMINS, frozenset({Scope.MANAGE})),
     Permission.AUDIT: Right("read the audit log and the usage", _ADMINS, frozenset({Scope.MANAGE})),

@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from carrel.domain.errors import Invalid
 from carrel.domain.ids import DeliveryId, SourceId, WebhookId
@@ -146,6 +146,12 @@ def judged_target(url: str) -> str:
             "Write an address as https://host/path, without user and fragment.", code="invalid_url", field="url"
         )
     return url
+
+
+def bare_target(url: str) -> str:
+    """An address without user and query, where secrets may stand; what is left is an address still."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def judged_events(events: Collection[Occasion]) -> frozenset[Occasion]:

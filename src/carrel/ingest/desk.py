@@ -10,7 +10,7 @@ import structlog
 
 from carrel.domain.access import for_machine
 from carrel.domain.errors import EmbedderFailed, Refusal
-from carrel.domain.ids import TenantId
+from carrel.domain.ids import SourceId, TenantId
 from carrel.domain.jobs import (
     CRASHES,
     FOR_ACTIVE_TENANTS,
@@ -24,8 +24,9 @@ from carrel.domain.jobs import (
 from carrel.domain.library import Failure, Stage, reached
 from carrel.domain.webhooks import Occasion
 from carrel.ingest.pipeline import Work
-from carrel.store import jobs, versions, webhooks
+from carrel.store import jobs, sources, versions, webhooks
 from carrel.store.jobs import Backlog, LeaseLost
+from carrel.store.sources import SourceHeld
 from carrel.store.transaction import Database, Transaction
 
 __all__ = [
@@ -123,7 +124,7 @@ class Desk:
 
         Where a worker died with it, this one may: a crash is counted before it can happen, and settling takes it back.
         Raises WorkerCrashed when there were enough attempts, Quarantined when there were enough crashes,
-        RequesterSuspended, TenantWaits, SourcePaused, LeaseLost, Unavailable.
+        RequesterSuspended, TenantWaits, SourceHeld, SourcePaused, LeaseLost, Unavailable.
         """
         ingests = work.claim.kind is JobKind.INGEST
         if ingests and work.claim.attempts > MOST_ATTEMPTS:
@@ -142,7 +143,7 @@ class Desk:
 
         A document waits as long as its embedder's provider is away: the last attempt is not used up by that.
         """
-        if isinstance(refusal, TenantWaits | WorkerEnds):
+        if isinstance(refusal, TenantWaits | WorkerEnds | SourceHeld):
             await self._put_back(work)
             return
         if isinstance(refusal, SourcePaused):
@@ -197,7 +198,7 @@ class Desk:
 
 
 async def _demand_standing(tx: Transaction, work: Work, *, begins: bool = False) -> None:
-    """Raises TenantWaits, RequesterSuspended; SourcePaused for work that has not begun."""
+    """Raises TenantWaits, RequesterSuspended, SourceHeld; SourcePaused for work that has not begun."""
     if work.claim.kind not in FOR_ACTIVE_TENANTS:
         return
     standing = await versions.standing(tx, work.claim.subject)
@@ -207,6 +208,8 @@ async def _demand_standing(tx: Transaction, work: Work, *, begins: bool = False)
         raise RequesterSuspended("Whoever asked for this is no active member any more: another member may retry it.")
     if begins and not standing.source:
         raise SourcePaused("The document's source is paused.")
+    if work.claim.kind is JobKind.REFRESH and work.claim.owner is not None:
+        await sources.demand_owner(tx, SourceId(work.claim.subject))
 
 
 def _demand_quiet(crashes: int) -> None:

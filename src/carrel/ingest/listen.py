@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 MOST_OF_A_TENANT: Final = 20
 MOST: Final = 200
-_LOOK: Final = 2.0  # a source that is paused, deleted or of a suspended tenant is left within five seconds
+_LOOK: Final = 2.0  # a source that is paused, deleted, or of who was suspended is left within five seconds
 _WAIT: Final = 1.0
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
@@ -109,7 +109,7 @@ class Listening:
         while True:
             async with self._database.transaction(visit.grant) as tx:
                 standing = await source_runs.standing(tx, visit.source.id, most=self._pending)
-            if standing.stopped:
+            if standing.stopped or standing.held:
                 raise NotFound
             if standing.pending < self._pending:
                 return

@@ -25,6 +25,7 @@ from carrel.ingest.take import Taken, Taking, Visit
 from carrel.ports.origins import Origins, Same, Sight
 from carrel.store import audit, erasure, jobs, source_items, source_runs, sources, tenants, webhooks
 from carrel.store.jobs import LeaseLost
+from carrel.store.sources import SourceHeld
 from carrel.store.transaction import Database, Transaction
 
 __all__ = ["MOST_PENDING", "Refreshing"]
@@ -38,6 +39,7 @@ _LOOK: Final = 0.5  # seconds between two looks at whether the walk may go on
 _WAIT: Final = 1.0
 _SUSPICIOUS: Final = 10  # documents: where so many were, nothing at all is more likely a mistake than the truth
 _PAUSED: Final = Reason(code="source_paused", detail="The source was paused: the rest was not looked at.")
+_HELD: Final = Reason(code="source_held", detail="The owner of this private source may not refresh it at present.")
 _LEFT: Final = Reason(code="interrupted", detail="The worker was stopped: another one goes on.")
 
 
@@ -81,7 +83,12 @@ class _Ending:
     @property
     def is_last(self) -> bool:
         """Of what was asked for once; else it goes on."""
-        return self.again_in is None and self.problem is not _LEFT
+        return self.again_in is None and not self.waits
+
+    @property
+    def waits(self) -> bool:
+        """For another worker, or for the owner: it was no attempt."""
+        return self.problem is _LEFT or self.problem is _HELD
 
 
 class Refreshing:
@@ -109,6 +116,8 @@ class Refreshing:
             await self._end(begun, await self._made_alike(begun))
         except LeaseLost:
             raise
+        except SourceHeld:
+            await self._end(begun, _Ending(RunState.PARTIAL, _HELD))
         except Refusal as refusal:
             await self._end(begun, _failed(work, refusal))
         except asyncio.CancelledError:
@@ -144,8 +153,8 @@ class Refreshing:
             async for sight in sights:
                 if self._leaving:
                     return _LEFT
-                if not await self._may_go_on(tour):
-                    return _PAUSED
+                if (stopped := await self._stopped(tour)) is not None:
+                    return stopped
                 await self._see(tour, sight)
         finally:
             if isinstance(sights, AsyncGenerator):
@@ -169,26 +178,25 @@ class Refreshing:
             await jobs.hold(tx, tour.begun.work.claim)
         tour.seen.clear()
 
-    async def _may_go_on(self, tour: _Tour) -> bool:
-        """Waits until there is room in the queue; False when the source was paused or deleted."""
+    async def _stopped(self, tour: _Tour) -> Reason | None:
+        """Waits until there is room in the queue. Why the walk must not go on: paused, deleted, or held."""
         while _now() - tour.looked_at > _LOOK and not self._leaving:
             async with self._database.transaction(tour.begun.work.grant) as tx:
                 standing = await source_runs.standing(tx, tour.visit.source.id, most=self._pending)
                 await source_runs.count(tx, tour.begun.run, tour.begun.counts)
-            if standing.stopped:
-                return False
+            if standing.stopped or standing.held:
+                return _PAUSED if standing.stopped else _HELD
             if standing.pending < self._pending:
                 tour.looked_at = _now()
                 break
             await asyncio.sleep(_WAIT)
-        return True
+        return None
 
     async def _forget_missing(self, tour: _Tour) -> None:
         """What the whole walk did not see. Raises Conflict `origin_empty` where it saw nothing, which is suspicious."""
         source = tour.visit.source.id
         async with self._database.transaction(tour.begun.work.grant) as tx:
-            standing = await source_runs.standing(tx, source, most=1)
-            if tour.begun.counts.found == 0 and not standing.accepts_empty:
+            if tour.begun.counts.found == 0 and not await source_runs.has_leave(tx, tour.begun.run):
                 await _demand_few(tx, tour.visit.source)
         after, more = None, True
         while more:
@@ -220,9 +228,9 @@ class Refreshing:
             if now is None:
                 raise LeaseLost("The source is gone.")
             await source_runs.count(tx, begun.run, counts)
+            if not ending.is_last:
+                await source_runs.give_leave_back(tx, source)
             await source_runs.end(tx, source, begun.run, ending.state, problem=problem)
-            if ending.is_last:
-                await source_runs.consume_leave(tx, source)
             if counts.created or counts.replaced or counts.deleted:
                 await audit.record(tx, Act.SOURCE_REFRESHED, source, facts={"state": ending.state, **asdict(counts)})
             await _tell(tx, begun, ending)
@@ -249,7 +257,7 @@ def _failed(work: Work, refusal: Refusal) -> _Ending:
 
 async def _tell(tx: Transaction, begun: _Begun, ending: _Ending) -> None:
     """What others are told of a run that has ended, in the transaction of its end; one that goes on has not."""
-    if ending.problem is _LEFT:
+    if ending.waits:
         return
     facts = {"source_id": str(begun.source.id), "run_id": str(begun.run), "state": ending.state}
     code = ending.problem.code if ending.problem else None
@@ -260,7 +268,7 @@ async def _go_on(tx: Transaction, work: Work, source: Source, ending: _Ending) -
     """The end of this run's job, and the beginning of the next one's. Raises LeaseLost."""
     if source.paused:
         await jobs.finish(tx, work.claim)
-    elif ending.problem is _LEFT:
+    elif ending.waits:
         await jobs.hold(tx, work.claim)
         await jobs.put_back(tx, work.claim)
     elif ending.again_in is not None:
@@ -273,8 +281,9 @@ async def _go_on(tx: Transaction, work: Work, source: Source, ending: _Ending) -
 
 
 async def _found(tx: Transaction, work: Work) -> Source | None:
+    """Nobody moves or pauses it until the commit."""
     try:
-        return await sources.find(tx, SourceId(work.claim.subject))
+        return await sources.held(tx, SourceId(work.claim.subject))
     except NotFound:
         return None
 

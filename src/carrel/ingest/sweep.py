@@ -15,7 +15,7 @@ from carrel.domain.ids import TenantId
 from carrel.domain.layout import Thresholds
 from carrel.ingest.reshape import consider
 from carrel.ports.blobs import Blobs
-from carrel.store import deliveries, idempotency, life, quotas, tenants, versions
+from carrel.store import deliveries, idempotency, life, quotas, tenants, versions, webhooks
 from carrel.store.transaction import Database
 
 log = structlog.get_logger(__name__)
@@ -40,6 +40,8 @@ class Sweep:
         async for tenant in tenants.each(self._database):
             with suppress(NotFound):  # destroyed since it was listed
                 await self._tend(tenant)
+                while await self._tidy_deliveries(tenant):
+                    pass
             async for old in self._blobs.older(tenant, seconds=self._grace):
                 await self._forget_strays(tenant, old)
         await self._follow_the_destroyed()
@@ -48,8 +50,14 @@ class Sweep:
         async with self._database.transaction(for_job(tenant, None)) as tx:
             await consider(tx, self._thresholds)
             await idempotency.forget_old(tx)
-            await deliveries.forget_old(tx)
             await quotas.tidy(tx)
+
+    async def _tidy_deliveries(self, tenant: TenantId) -> bool:
+        """A slice of each kind: a receiver that was dead for days can leave a great many. Whether there may be more."""
+        async with self._database.transaction(for_job(tenant, None)) as tx:
+            more = [await step(tx) for step in (deliveries.give_up, deliveries.forget_deleted, deliveries.forget_old)]
+            await webhooks.forget_deleted(tx)
+        return any(more)
 
     async def _follow_the_destroyed(self) -> None:
         """An upload that was on its way when its tenant was destroyed leaves bytes that no version will ever name."""

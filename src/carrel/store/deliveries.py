@@ -5,7 +5,7 @@ Claiming crosses tenants and is a definer function; everything after it happens 
 the fence `lease_epoch`: whoever lost the lease writes nothing more.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -17,7 +17,7 @@ from carrel.store.pages import Page, Place, page, place_of
 from carrel.store.transaction import Statement, Transaction
 
 _LISTED: Final = "deliveries"
-_BATCH: Final = 5_000
+_SLICE: Final = 1_000
 _MOST_TESTS: Final = 4
 _COLUMNS = """
     id, webhook_id, event, state, attempts, due_at, leased_until, response_code, problem, milliseconds, created_at,
@@ -25,8 +25,9 @@ _COLUMNS = """
 """
 _CLAIM: Final = Statement("select * from claim_deliveries(:most, :doubtful, :each, :lease)")
 _ADD_TEST: Final = Statement("""
-    insert into deliveries (tenant_id, id, webhook_id, event, data, attempts, leased_until, lease_epoch)
-    values (:tenant, :id, :webhook, :event, '{}', 1, now() + :lease, 1)
+    insert into deliveries (tenant_id, id, webhook_id, period, event, data, attempts, leased_until, lease_epoch)
+    select :tenant, :id, w.id, w.period, :event, '{}', 1, now() + :lease, 1 from webhooks w
+    where w.tenant_id = :tenant and w.id = :webhook
 """)
 _IN_FLIGHT: Final = Statement("""
     select count(*) from deliveries
@@ -35,6 +36,8 @@ _IN_FLIGHT: Final = Statement("""
 _LETTER: Final = Statement("""
     select x.event, x.data, x.created_at, extract(epoch from now())::bigint as moment, d.key
     from deliveries x
+    join webhooks w on w.tenant_id = x.tenant_id and w.id = x.webhook_id and w.deleted_at is null
+        and (x.event = 'webhook.test' or (w.enabled and x.period = w.period))
     left join documents d on d.tenant_id = x.tenant_id and d.id = (x.data ->> 'document_id')::uuid
         and d.deleted_at is null and d.owner_id is null
     where x.tenant_id = :tenant and x.id = :id and x.lease_epoch = :epoch and x.state = 'waiting'
@@ -62,8 +65,12 @@ _GIVE_UP: Final = Statement("""
     update deliveries set state = 'failed', problem = 'webhook_disabled', leased_until = null,
         lease_epoch = lease_epoch + 1, finished_at = now()
     where tenant_id = :tenant and id = any (array(
-        select id from deliveries where tenant_id = :tenant and webhook_id = :webhook and state = 'waiting'
-        limit :most))
+        select d.id from webhooks w
+        join deliveries d on d.tenant_id = w.tenant_id and d.webhook_id = w.id
+            and d.period < w.period + (not w.enabled)::integer
+        where w.tenant_id = :tenant and w.deleted_at is null and d.state = 'waiting'
+          and (d.leased_until is null or d.leased_until < now())
+        limit :most for update of d skip locked))
 """)
 _GET: Final = Statement(f"""
     select {_COLUMNS} from deliveries where tenant_id = :tenant and webhook_id = :webhook and id = :id
@@ -76,14 +83,21 @@ _LIST: Final = Statement(f"""
 """)
 _RETRY: Final = Statement("""
     update deliveries set state = 'waiting', attempts = 0, due_at = now(), leased_until = null,
-        lease_epoch = lease_epoch + 1, finished_at = null
+        lease_epoch = lease_epoch + 1, finished_at = null,
+        period = (select w.period from webhooks w where w.tenant_id = :tenant and w.id = :webhook)
     where tenant_id = :tenant and webhook_id = :webhook and id = :id and state <> 'waiting'
 """)
 _FORGET: Final = Statement(f"""
     delete from deliveries where tenant_id = :tenant and id = any (array(
         select id from deliveries
         where tenant_id = :tenant and state <> 'waiting' and created_at < now() - interval '{KEPT_DAYS} days'
-        limit :most))
+        limit :most for update skip locked))
+""")
+_FORGET_DELETED: Final = Statement("""
+    delete from deliveries where tenant_id = :tenant and id = any (array(
+        select d.id from webhooks w join deliveries d on d.tenant_id = w.tenant_id and d.webhook_id = w.id
+        where w.tenant_id = :tenant and w.deleted_at is not null
+        limit :most for update of d skip locked))
 """)
 
 
@@ -181,9 +195,12 @@ async def note_bad(tx: Transaction, webhook: WebhookId) -> bool:
     return bool(await tx.value(_NOTE_BAD, webhook=webhook))
 
 
-async def give_up(tx: Transaction, webhook: WebhookId) -> int:
-    """What waits for a webhook that is disabled will not be told, unless it is asked for again. How many these are."""
-    return await _in_batches(lambda: tx.run(_GIVE_UP, webhook=webhook, most=_BATCH))
+async def give_up(tx: Transaction) -> bool:
+    """What waits for a webhook that was disabled since will not be told, unless it is asked for again: a slice of it.
+
+    What is on its way to one ends by itself. Whether there may be more.
+    """
+    return await tx.run(_GIVE_UP, most=_SLICE) == _SLICE
 
 
 async def get(tx: Transaction, webhook: WebhookId, delivery: DeliveryId) -> Delivery:
@@ -214,19 +231,14 @@ async def retry(tx: Transaction, webhook: WebhookId, delivery: DeliveryId) -> De
     return await get(tx, webhook, delivery)
 
 
-async def forget_old(tx: Transaction) -> int:
-    """What ended, and is a month old, leaves the log. How many these were."""
-    return await _in_batches(lambda: tx.run(_FORGET, most=_BATCH))
+async def forget_old(tx: Transaction) -> bool:
+    """What ended, and is a month old, leaves the log: a slice of it. Whether there may be more."""
+    return await tx.run(_FORGET, most=_SLICE) == _SLICE
 
 
-async def _in_batches(step: Callable[[], Awaitable[int]]) -> int:
-    """A receiver that was dead for days can leave a great many behind, and a statement has its time."""
-    total = 0
-    while done := await step():
-        total += done
-        if done < _BATCH:
-            break
-    return total
+async def forget_deleted(tx: Transaction) -> bool:
+    """What was told to webhooks that were removed leaves the log: a slice of it. Whether there may be more."""
+    return await tx.run(_FORGET_DELETED, most=_SLICE) == _SLICE
 
 
 def _delivery(row: Any) -> Delivery:

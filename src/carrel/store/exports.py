@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from carrel.domain.ids import UserId
+from carrel.domain.webhooks import bare_target
 from carrel.store.generations import LIVE_ID
 from carrel.store.transaction import Statement, Transaction
 
@@ -17,7 +18,7 @@ _GENERATION = Statement("""
 """)
 _WEBHOOKS = Statement("""
     select id, url, events, source_ids, description, enabled, created_at from webhooks
-    where tenant_id = :tenant order by created_at, id
+    where tenant_id = :tenant and deleted_at is null order by created_at, id
 """)
 _RETENTION = Statement("select chat_days from retentions where tenant_id = :tenant")
 _QUOTAS = Statement("""
@@ -135,14 +136,14 @@ async def tenant(tx: Transaction) -> Line | None:
 async def settings(tx: Transaction) -> Line:
     """How the index was made, what the tenant may use, how long chats are kept; null where nothing is set.
 
-    And where it has events told, without the secrets that sign them.
+    And where it has events told, without the secrets that sign them, and those that may stand in the addresses.
     """
     generation, quotas = await tx.row(_GENERATION), await tx.row(_QUOTAS)
     return {
         "generation": generation and dict(generation),
         "quotas": quotas and dict(quotas),
         "chat_days": await tx.value(_RETENTION),
-        "webhooks": [dict(row) for row in await tx.rows(_WEBHOOKS)],
+        "webhooks": [{**row, "url": bare_target(row["url"])} for row in await tx.rows(_WEBHOOKS)],
     }
 
 

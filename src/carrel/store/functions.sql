@@ -144,6 +144,7 @@ $$;
 -- owner: jobs
 -- Looks at the front of the queue alone: whoever is new starts at the present turn, so a newcomer's job is never far back.
 -- What a tenant that is not active has asked for waits until it is; what it wants forgotten is forgotten all the same.
+-- The runs of a private source wait as long as its owner may not have one.
 create or replace function claim_jobs(job_kinds text[], lease interval, most integer, passed_over uuid[])
 returns table (tenant_id uuid, id uuid, kind text, subject_id uuid, owner_id uuid, attempts integer, lease_epoch bigint,
                orphaned boolean)
@@ -155,6 +156,7 @@ begin
         where j.kind = any (job_kinds) and j.due_at <= now() and (j.leased_until is null or j.leased_until < now())
           and (j.kind not in ('ingest', 'weigh', 'reshape', 'refresh')
                or (select t.status from tenants t where t.id = j.tenant_id) = 'active')
+          and (j.kind <> 'refresh' or j.owner_id is null or source_stands(j.tenant_id, j.subject_id) is not false)
         order by j.turn, j.created_at limit most + 100
     ), next as (
         select j.tenant_id, j.id, j.leased_until is not null as orphaned
@@ -190,8 +192,8 @@ end
 $$;
 
 -- owner: jobs
--- Held is what nobody waits for: jobs of tenants that are not active and of sources that are paused, and the next runs of
--- sources that refresh themselves.
+-- Held is what nobody waits for: jobs of tenants that are not active, of sources that are paused and of private ones whose
+-- owner may not have them, and the next runs of sources that refresh themselves.
 create or replace function count_jobs()
 returns table (waiting bigint, running bigint, later bigint, held bigint, oldest_seconds double precision)
 language sql stable security definer set search_path = carrel, pg_temp as $$
@@ -200,7 +202,9 @@ language sql stable security definer set search_path = carrel, pg_temp as $$
            coalesce(extract(epoch from now() - min(due_at) filter (where due and not leased and not held)), 0)
     from (select j.due_at, j.due_at <= now() as due, coalesce(j.leased_until >= now(), false) as leased,
                  (j.kind in ('ingest', 'weigh', 'reshape', 'refresh') and t.status <> 'active')
-                 or j.due_at = 'infinity' or (j.kind = 'refresh' and j.due_at > now()) as held
+                 or j.due_at = 'infinity' or (j.kind = 'refresh' and j.due_at > now())
+                 or (j.kind = 'refresh' and j.owner_id is not null
+                     and source_stands(j.tenant_id, j.subject_id) is false) as held
           from jobs j join tenants t on t.id = j.tenant_id) found
 $$;
 
@@ -231,7 +235,7 @@ end
 $$;
 
 -- owner: jobs
--- Sources of active tenants whose places tell of changes. `stamp` is another one when the place is another one.
+-- Sources of active tenants whose places tell of changes, private ones while their owner may have them. `stamp` is another one when the place is another one.
 create or replace function listening_sources()
 returns table (tenant_id uuid, source_id uuid, owner_id uuid, stamp text)
 language sql stable security definer set search_path = carrel, pg_temp as $$
@@ -239,6 +243,7 @@ language sql stable security definer set search_path = carrel, pg_temp as $$
     where s.deleted_at is null and s.paused_at is null and s.place is not null
       and (s.kind = 'folder' or (s.kind = 's3' and s.place ->> 'queue' is not null))
       and (select t.status from tenants t where t.id = s.tenant_id) = 'active'
+      and (s.owner_id is null or source_stands(s.tenant_id, s.id))
 $$;
 
 -- owner: jobs
@@ -249,6 +254,7 @@ language sql stable security definer set search_path = carrel, pg_temp as $$
     select s.tenant_id, s.id, s.owner_id from sources s
     where s.deleted_at is null and s.paused_at is null and s.schedule is not null and s.place is not null
       and (select t.status from tenants t where t.id = s.tenant_id) = 'active'
+      and (s.owner_id is null or source_stands(s.tenant_id, s.id))
       and not exists (select from jobs j where j.tenant_id = s.tenant_id and j.kind = 'refresh' and j.subject_id = s.id)
 $$;
 
@@ -1143,7 +1149,7 @@ $$;
 -- owner: jobs
 -- Deliveries that are due, of active tenants and enabled webhooks, each leased. Fair: of one webhook `each` are in flight
 -- at most, of one tenant twice as many, and whoever has fewer in flight comes first; webhooks that fail, or that are slow,
--- have one in flight and share `most_doubtful` places. Looks at the webhooks for which anything waits, from one to the
+-- have one in flight and share `most_doubtful` places. What was announced before a webhook was switched off is not told. Looks at the webhooks for which anything waits, from one to the
 -- next by the index, and at no other row. One worker claims at a time: another one finds nothing and comes again.
 create or replace function claim_deliveries(most integer, most_doubtful integer, each integer, lease interval)
 returns table (tenant_id uuid, id uuid, webhook_id uuid, attempts integer, lease_epoch bigint, doubtful boolean)
@@ -1162,7 +1168,7 @@ begin
             where d.state = 'waiting' and (d.tenant_id, d.webhook_id) > (w.tenant, w.webhook)
             order by d.tenant_id, d.webhook_id limit 1) n
     ), counted as (
-        select w.tenant, w.webhook, h.failing_since is not null or h.slow as doubtful,
+        select w.tenant, w.webhook, h.period, h.failing_since is not null or h.slow as doubtful,
                (select count(*) from deliveries b where b.tenant_id = w.tenant and b.webhook_id = w.webhook
                 and b.leased_until >= now()) as busy
         from waiting w join webhooks h on h.tenant_id = w.tenant and h.id = w.webhook and h.enabled
@@ -1174,7 +1180,7 @@ begin
         cross join lateral (
             select d.id, d.due_at, row_number() over (order by d.due_at, d.id) as place from deliveries d
             where d.tenant_id = c.tenant and d.webhook_id = c.webhook and d.state = 'waiting' and d.due_at <= now()
-              and (d.leased_until is null or d.leased_until < now())
+              and d.period = c.period and (d.leased_until is null or d.leased_until < now())
             order by d.due_at, d.id limit greatest(case when c.doubtful then 1 else each end - c.busy, 0)) f
     ), ranked as (
         select d.*, row_number() over (partition by d.doubtful order by d.turn, d.due_at, d.id) as place

@@ -19,9 +19,21 @@ _ABANDONED = Statement("""
     update source_runs set state = 'failed', ended_at = now(), problem_code = :code, problem_detail = :detail
     where tenant_id = :tenant and source_id = :source and state = 'running'
 """)
+# The leave to find nothing belongs to the next run that begins after it was given, and to the runs that go on for it.
+_TAKE_LEAVE = Statement("""
+    with given as (
+        update sources set accepts_empty = false where tenant_id = :tenant and id = :source and accepts_empty
+        returning 1
+    ), left_behind as (
+        update source_runs set accepts_empty = false
+        where tenant_id = :tenant and source_id = :source and state = 'running' and accepts_empty
+        returning 1
+    )
+    select exists (select from given) or exists (select from left_behind)
+""")
 _BEGIN = Statement("""
-    insert into source_runs (tenant_id, id, source_id, owner_id, state)
-    values (:tenant, :id, :source, :owner, 'running')
+    insert into source_runs (tenant_id, id, source_id, owner_id, state, accepts_empty)
+    values (:tenant, :id, :source, :owner, 'running', :leave)
 """)
 _COUNT = Statement("""
     update source_runs set found = :found, created = :created, replaced = :replaced, unchanged = :unchanged,
@@ -44,11 +56,22 @@ _LIST = Statement(f"""
     order by started_at desc, id desc limit :most
 """)
 _CLEAR = Statement("delete from source_runs where tenant_id = :tenant and source_id = :source")
-_CONSUMED = Statement("""
-    update sources set accepts_empty = false where tenant_id = :tenant and id = :source and accepts_empty
+_GIVE_LEAVE_BACK = Statement("""
+    update sources set accepts_empty = true
+    where tenant_id = :tenant and id = :source and exists (
+        select from source_runs
+        where tenant_id = :tenant and source_id = :source and state = 'running' and accepts_empty)
 """)
+_TAKE_LEAVE_BACK = Statement("""
+    with kept as (
+        update sources set accepts_empty = false where tenant_id = :tenant and id = :source and accepts_empty
+    )
+    update source_runs set accepts_empty = false
+    where tenant_id = :tenant and source_id = :source and state = 'running' and accepts_empty
+""")
+_HAS_LEAVE = Statement("select accepts_empty from source_runs where tenant_id = :tenant and id = :id")
 _STANDING = Statement("""
-    select s.paused_at is not null as paused, s.deleted_at is not null as deleted, s.accepts_empty,
+    select s.paused_at is not null or s.deleted_at is not null as stopped, not source_stands(s.tenant_id, s.id) as held,
            (select count(*) from (
                 select from jobs j where j.tenant_id = s.tenant_id and j.kind = 'ingest' and j.due_at < 'infinity'
                 limit :most) waiting) as pending
@@ -62,10 +85,13 @@ _INTERRUPTED: Final = Reason(code="interrupted", detail="The run was interrupted
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether a walk may go on: `pending` are the tenant's documents that wait, at most as many as were asked for."""
+    """Whether a walk may go on: `held` is a private source whose owner may not have it at present.
+
+    `pending` are the tenant's documents that wait, at most as many as were asked for.
+    """
 
     stopped: bool
-    accepts_empty: bool
+    held: bool
     pending: int
 
 
@@ -80,10 +106,11 @@ class Reference:
 
 
 async def begin(tx: Transaction, source: Source) -> UUID:
-    """A new run; one that was never ended has been interrupted."""
+    """A new run; one that was never ended has been interrupted, and this one goes on for it."""
+    leave = await tx.value(_TAKE_LEAVE, source=source.id)
     await tx.run(_ABANDONED, source=source.id, code=_INTERRUPTED.code, detail=_INTERRUPTED.detail)
     run = new_id()
-    await tx.run(_BEGIN, id=run, source=source.id, owner=source.owner)
+    await tx.run(_BEGIN, id=run, source=source.id, owner=source.owner, leave=leave)
     return run
 
 
@@ -100,19 +127,30 @@ async def end(tx: Transaction, source: SourceId, run: UUID, state: RunState, *, 
 
 async def interrupt(tx: Transaction, source: SourceId) -> None:
     """Whatever runs has ended: its worker was told to stop."""
+    await give_leave_back(tx, source)
     await tx.run(_ABANDONED, source=source, code=_INTERRUPTED.code, detail=_INTERRUPTED.detail)
 
 
-async def consume_leave(tx: Transaction, source: SourceId) -> None:
-    """The leave to find nothing was for one run."""
-    await tx.run(_CONSUMED, source=source)
+async def has_leave(tx: Transaction, run: UUID) -> bool:
+    """Whether this run may find nothing."""
+    return bool(await tx.value(_HAS_LEAVE, id=run))
+
+
+async def give_leave_back(tx: Transaction, source: SourceId) -> None:
+    """What runs will go on as another run: if it had the leave to find nothing, that one has it."""
+    await tx.run(_GIVE_LEAVE_BACK, source=source)
+
+
+async def take_leave_back(tx: Transaction, source: SourceId) -> None:
+    """The leave was for what is not so any more: nobody has it."""
+    await tx.run(_TAKE_LEAVE_BACK, source=source)
 
 
 async def standing(tx: Transaction, source: SourceId, *, most: int) -> Standing:
     row = await tx.row(_STANDING, source=source, most=most)
     if row is None:
-        return Standing(stopped=True, accepts_empty=False, pending=0)
-    return Standing(row["paused"] or row["deleted"], row["accepts_empty"], row["pending"])
+        return Standing(stopped=True, held=False, pending=0)
+    return Standing(row["stopped"], row["held"], row["pending"])
 
 
 async def listed(tx: Transaction, source: SourceId, *, limit: int, cursor: str | None) -> Page[Run]:

@@ -55,6 +55,10 @@ _FIND = Statement(f"""
     select {_COLUMNS}, null::jsonb as last_run, null::timestamptz as next_run_at, '{{}}'::jsonb as counts from sources s
     where s.tenant_id = :tenant and s.id = :id and s.deleted_at is null
 """)
+_HELD = Statement(f"""
+    select {_COLUMNS}, null::jsonb as last_run, null::timestamptz as next_run_at, '{{}}'::jsonb as counts from sources s
+    where s.tenant_id = :tenant and s.id = :id and s.deleted_at is null for no key update
+""")
 _BY_NAME = Statement(f"""
     select {_COLUMNS}, {_RUNS}, {_COUNTS} from sources s
     where s.tenant_id = :tenant and s.name = :name and s.deleted_at is null order by s.created_at limit 1
@@ -106,9 +110,17 @@ _ACCEPT_EMPTY = Statement("""
     update sources set accepts_empty = true where tenant_id = :tenant and id = :id and not accepts_empty
 """)
 _STAND = Statement("""
-    select place from sources where tenant_id = :tenant and id = :id and deleted_at is null for share
+    select place, source_stands(tenant_id, id) as stands from sources
+    where tenant_id = :tenant and id = :id and deleted_at is null for share
 """)
+_STANDS = Statement("select source_stands(:tenant, :id) is not false")
 _LEAVE_BOTS = Statement("delete from bot_sources where tenant_id = :tenant and source_id = :id")
+
+
+class SourceHeld(Conflict):
+    """A private source whose owner may not have it at present: it waits until the owner may."""
+
+    default_code = "source_held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +171,14 @@ async def get(tx: Transaction, source: SourceId) -> Source:
 async def find(tx: Transaction, source: SourceId) -> Source:
     """As `get`, for who works with the source: its documents are not counted. Raises NotFound."""
     row = await tx.row(_FIND, id=source)
+    if row is None:
+        raise NotFound
+    return _source(row)
+
+
+async def held(tx: Transaction, source: SourceId) -> Source:
+    """As `find`; nobody else changes it until the commit. Raises NotFound."""
+    row = await tx.row(_HELD, id=source)
     if row is None:
         raise NotFound
     return _source(row)
@@ -223,12 +243,27 @@ async def change(
 
 
 async def stand(tx: Transaction, source: Source) -> None:
-    """It is there and has the same place, until the commit. Raises NotFound, Conflict `place_changed`."""
+    """It is there and has the same place, until the commit, and its owner may have it.
+
+    Raises NotFound, Conflict `place_changed`, SourceHeld.
+    """
     row = await tx.row(_STAND, id=source.id)
     if row is None:
         raise NotFound
+    if not row["stands"]:
+        raise _held()
     if source.place is not None and row["place"] != fields_of(source.place):
         raise Conflict("The source has another place by now.", code="place_changed")
+
+
+async def demand_owner(tx: Transaction, source: SourceId) -> None:
+    """Raises SourceHeld while the owner of a private source may not have it. What is not there is held by nobody."""
+    if not await tx.value(_STANDS, id=source):
+        raise _held()
+
+
+def _held() -> SourceHeld:
+    return SourceHeld("The owner of this private source may not refresh it at present.")
 
 
 async def replace(tx: Transaction, source: SourceId, place: origins.Place, schedule: int | None) -> None:
@@ -243,7 +278,7 @@ async def pause(tx: Transaction, source: SourceId, *, paused: bool) -> bool:
 
 
 async def accept_empty(tx: Transaction, source: SourceId) -> None:
-    """The next run may find nothing."""
+    """The next run that begins may find nothing."""
     await tx.run(_ACCEPT_EMPTY, id=source)
 
 

@@ -30,35 +30,46 @@ _COLUMNS = """
     id, url, events, source_ids, description, enabled, disabled_reason, failing_since, created_at, updated_at
 """
 _ONE_AT_A_TIME: Final = Statement("select pg_advisory_xact_lock(hashtextextended(:tenant::uuid::text, 16))")
-_COUNT: Final = Statement("select count(*) from webhooks where tenant_id = :tenant")
+_COUNT: Final = Statement("select count(*) from webhooks where tenant_id = :tenant and deleted_at is null")
 _ADD: Final = Statement(f"""
     insert into webhooks (tenant_id, id, url, events, source_ids, description, enabled, ciphertext, nonce, key_version)
     values (:tenant, :id, :url, :events, :sources, :description, :enabled, :ciphertext, :nonce, :key_version)
     returning {_COLUMNS}
 """)
-_GET: Final = Statement(f"select {_COLUMNS} from webhooks where tenant_id = :tenant and id = :id")
-_LOCK: Final = Statement(f"select {_COLUMNS} from webhooks where tenant_id = :tenant and id = :id for no key update")
+_ONE: Final = f"select {_COLUMNS} from webhooks where tenant_id = :tenant and id = :id and deleted_at is null"
+_GET: Final = Statement(_ONE)
+_LOCK: Final = Statement(f"{_ONE} for no key update")
 _LIST: Final = Statement(f"""
     select {_COLUMNS} from webhooks
-    where tenant_id = :tenant and (:moment::timestamptz is null or (created_at, id) < (:moment, :id::uuid))
+    where tenant_id = :tenant and deleted_at is null
+      and (:moment::timestamptz is null or (created_at, id) < (:moment, :id::uuid))
     order by created_at desc, id desc limit :most
 """)
 _CHANGE: Final = Statement("""
     update webhooks set url = :url, events = :events, description = :description, enabled = :enabled,
         disabled_reason = case when :enabled then null else disabled_reason end,
         failing_since = case when :enabled and enabled and url = :url then failing_since end,
-        slow = slow and url = :url, updated_at = now()
+        slow = slow and url = :url, period = period + (enabled and not :enabled)::integer, updated_at = now()
     where tenant_id = :tenant and id = :id
 """)
 _ROTATE: Final = Statement(f"""
     update webhooks set former_ciphertext = :former_ciphertext, former_nonce = :former_nonce,
         former_key_version = :former_key_version, former_until = now() + interval '{FORMER_SECRET_HOURS} hours',
         ciphertext = :ciphertext, nonce = :nonce, key_version = :key_version, updated_at = now()
-    where tenant_id = :tenant and id = :id
+    where tenant_id = :tenant and id = :id and deleted_at is null
 """)
-_DELETE: Final = Statement("delete from webhooks where tenant_id = :tenant and id = :id")
+_DELETE: Final = Statement("""
+    update webhooks set deleted_at = now(), enabled = false, period = period + 1, url = '', events = '{}',
+        description = '', ciphertext = '', nonce = '', former_ciphertext = null, former_nonce = null,
+        former_key_version = null, former_until = null, updated_at = now()
+    where tenant_id = :tenant and id = :id and deleted_at is null
+""")
+_FORGET_DELETED: Final = Statement("""
+    delete from webhooks w where w.tenant_id = :tenant and w.deleted_at is not null
+      and not exists (select from deliveries d where d.tenant_id = w.tenant_id and d.webhook_id = w.id)
+""")
 _DISABLE: Final = Statement("""
-    update webhooks set enabled = false, disabled_reason = :reason, updated_at = now()
+    update webhooks set enabled = false, disabled_reason = :reason, period = period + 1, updated_at = now()
     where tenant_id = :tenant and id = :id and enabled
 """)
 _SHARED: Final = Statement("""
@@ -68,11 +79,11 @@ _SHARED: Final = Statement("""
 _SECRETS: Final = Statement("""
     select url, ciphertext, nonce, key_version, former_ciphertext, former_nonce, former_key_version,
            coalesce(former_until > now(), false) and former_ciphertext is not null as with_former
-    from webhooks where tenant_id = :tenant and id = :id
+    from webhooks where tenant_id = :tenant and id = :id and deleted_at is null
 """)
 _ANNOUNCE: Final = Statement("""
-    insert into deliveries (tenant_id, id, webhook_id, event, data)
-    select :tenant, gen_random_uuid(), w.id, :event, :data from webhooks w
+    insert into deliveries (tenant_id, id, webhook_id, period, event, data)
+    select :tenant, gen_random_uuid(), w.id, w.period, :event, :data from webhooks w
     where w.tenant_id = :tenant and w.enabled and :event::text = any (w.events)
       and (:source::uuid is null
            or (w.source_ids is null or :source = any (w.source_ids))
@@ -80,8 +91,8 @@ _ANNOUNCE: Final = Statement("""
                           and s.owner_id is null and s.deleted_at is null))
 """)
 _ANNOUNCE_VERSION: Final = Statement("""
-    insert into deliveries (tenant_id, id, webhook_id, event, data)
-    select :tenant, gen_random_uuid(), w.id, :event, jsonb_build_object(
+    insert into deliveries (tenant_id, id, webhook_id, period, event, data)
+    select :tenant, gen_random_uuid(), w.id, w.period, :event, jsonb_build_object(
                'document_id', v.document_id, 'version', v.id, 'source_id', v.source_id, 'status', v.state,
                'error', v.failure_code)
     from webhooks w
@@ -209,9 +220,17 @@ async def disable(tx: Transaction, webhook: WebhookId, reason: DisabledReason) -
 
 
 async def delete(tx: Transaction, webhook: WebhookId) -> None:
-    """What is on its way to it goes with it. Raises NotFound."""
+    """Nothing of it can be seen or told from now on, and its secrets are gone. Raises NotFound.
+
+    What was told to it goes later, in slices: that may be a great deal.
+    """
     if not await tx.run(_DELETE, id=webhook):
         raise NotFound
+
+
+async def forget_deleted(tx: Transaction) -> None:
+    """Those that were removed, and of which nothing is left that was told to them."""
+    await tx.run(_FORGET_DELETED)
 
 
 async def are_shared(tx: Transaction, sources: frozenset[SourceId]) -> bool:

@@ -42,7 +42,7 @@ LEFT_OUT: Final = (
     "passwords, sessions and one-time codes",
     "API keys and invitations",
     "provider credentials and the keys that encrypt them",
-    "the secrets of webhooks, and what was told to them",
+    "the secrets of webhooks, what stands behind the ? of their addresses, and what was told to them",
     "the runs of sources that refresh themselves, and what they remember of their places",
     "index entries, which are made anew",
 )

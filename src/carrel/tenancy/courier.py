@@ -119,12 +119,12 @@ class Courier:
 
     async def _settle(self, errand: Errand, attempt: Attempt, event: Occasion) -> bool:
         may_help = not attempt.is_good and not attempt.is_gone and event is not Occasion.TEST
-        again = may_help and errand.attempts < MOST_ATTEMPTS
-        state = DeliveryState.WAITING if again else DeliveryState.FAILED
-        state = DeliveryState.DELIVERED if attempt.is_good else state
-        delay = delay_after(errand.attempts) if again else 0.0
         async with self._database.transaction(for_job(errand.tenant, None)) as tx:
-            await webhooks.held(tx, errand.webhook)
+            webhook = await webhooks.held(tx, errand.webhook)
+            again = may_help and webhook.enabled and errand.attempts < MOST_ATTEMPTS
+            state = DeliveryState.WAITING if again else DeliveryState.FAILED
+            state = DeliveryState.DELIVERED if attempt.is_good else state
+            delay = delay_after(errand.attempts) if again else 0.0
             if not await deliveries.settle(tx, errand, attempt, state, delay=delay):
                 return False
             if attempt.is_good:
@@ -139,9 +139,8 @@ class Courier:
         fails_for_long = await deliveries.note_bad(tx, errand.webhook)
         reason = DisabledReason.GONE if attempt.is_gone else DisabledReason.FAILING if fails_for_long else None
         if reason is not None and await webhooks.disable(tx, errand.webhook, reason):
-            given_up = await deliveries.give_up(tx, errand.webhook)
-            facts = {"reason": reason.value, "given_up": given_up}
-            await audit.record(tx, Act.WEBHOOK_DISABLED, errand.webhook, facts=facts)
+            await deliveries.give_up(tx)
+            await audit.record(tx, Act.WEBHOOK_DISABLED, errand.webhook, facts={"reason": reason.value})
             log.warning("webhook.disabled", webhook=str(errand.webhook), reason=reason.value)
 
 

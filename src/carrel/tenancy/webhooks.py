@@ -100,7 +100,7 @@ class Webhooks:
             return await webhooks.get(tx, webhook)
 
     async def change(self, principal: Principal, webhook: WebhookId, change: WebhookChange) -> Webhook:
-        """What waits for one that is switched off will not be told.
+        """What waits for one that is switched off will not be told; where it is much, the sweep ends the rest of it.
 
         Raises Denied, NotFound, Invalid `invalid_url`, `no_events`, `invalid_event`.
         """
@@ -113,7 +113,7 @@ class Webhooks:
             wanted = replace(await webhooks.held(tx, webhook), **fields)
             await webhooks.change(tx, wanted)
             if not wanted.enabled:
-                await deliveries.give_up(tx, webhook)
+                await deliveries.give_up(tx)
             await audit.record(tx, Act.WEBHOOK_CHANGED, webhook, facts={"changed": sorted(fields)})
             return await webhooks.get(tx, webhook)
 

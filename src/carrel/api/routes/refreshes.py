@@ -19,7 +19,9 @@ router = APIRouter(prefix="/v1/sources/{source_id}", tags=["sources"], route_cla
 async def refresh_source(
     principal: MayIngest, app: App, source_id: UUID, wish: RefreshWish | None = None
 ) -> SourceView:
-    """Walk the source's place as soon as a worker has time. 409 `source_not_refreshing`, `source_paused`."""
+    """Walk the source's place as soon as a worker has time. 409 `source_not_refreshing`, `source_paused`,
+    `source_held`.
+    """
     accept_empty = wish is not None and wish.accept_empty
     return SourceView.of(await app.refreshes.request(principal, SourceId(source_id), accept_empty=accept_empty))
 

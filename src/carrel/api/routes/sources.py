@@ -16,7 +16,10 @@ router = APIRouter(prefix="/v1/sources", tags=["sources"], route_class=GuardedRo
 
 @router.post("", status_code=201, responses={409: {}})
 async def create_source(principal: MayCurate, app: App, wish: NewSource, once: IdempotencyKey) -> SourceView:
-    """Make a source. One with a place begins to fetch its documents at once. 409 `source_exists`."""
+    """Make a source. One with a place begins to fetch its documents at once. 409 `source_exists`.
+
+    A place with a credential needs the permission `manage` too.
+    """
     memo = once.memo(wish, 201, SourceView.of)
     return SourceView.of(await app.sources.create(principal, wish.wish(principal.user), memo=memo))
 
@@ -37,7 +40,10 @@ async def get_source(principal: MayRead, app: App, source_id: UUID) -> SourceVie
 
 @router.patch("/{source_id}", responses={409: {}})
 async def change_source(principal: MayCurate, app: App, source_id: UUID, change: SourceChange) -> SourceView:
-    """Rename a source, or change what it does with duplicates, its place or its schedule. 409 `source_exists`."""
+    """Rename a source, or change what it does with duplicates, its place or its schedule. 409 `source_exists`.
+
+    Another place with a credential needs the permission `manage` too.
+    """
     changed = await app.sources.change(
         principal, SourceId(source_id), name=change.name, duplicates=change.duplicates, refit=change.refit()
     )

@@ -26,13 +26,15 @@ class PlaceFields(Asked):
     prefix: Annotated[str | None, Field(max_length=LONGEST_PATH)] = None
     region: Annotated[str | None, Field(max_length=40)] = None
     endpoint: Annotated[Address | None, Field(description="Another object store than Amazon's.")] = None
-    credential_id: Annotated[Identifier | None, Field(description="Without one the bucket is public.")] = None
+    credential_id: Annotated[
+        Identifier | None, Field(description="Without one the bucket is public; to name one needs `manage`.")
+    ] = None
     queue: Annotated[Address | None, Field(description="The SQS queue that hears of the bucket's objects.")] = None
     path: Annotated[str | None, Field(max_length=LONGEST_PATH)] = None
 
 
 class PlaceView(BaseModel):
-    """The fields that its kind has; the others are null."""
+    """The fields that its kind has; the others are null. Shown to those who may change the source, and no others."""
 
     urls: list[str] | None = None
     depth: int | None = None
@@ -123,5 +125,5 @@ class ItemList(Listing[ItemView]):
 
 class RefreshWish(Asked):
     accept_empty: Annotated[
-        bool, Field(strict=True, description="Nothing at all may be there, and all documents may go.")
+        bool, Field(strict=True, description="In this run nothing at all may be there, and all may go.")
     ] = False

@@ -95,7 +95,10 @@ class SourceView(BaseModel):
     chunk: ChunkView
     documents: DocumentCounts
     created_at: datetime
-    place: Annotated[PlaceView | None, Field(description="Null for a source that documents are brought to.")]
+    place: Annotated[
+        PlaceView | None,
+        Field(description="Null for a source that documents are brought to, and for who may not change it."),
+    ]
     schedule: int | None
     paused: bool
     last_run: RunView | None
