@@ -26,6 +26,7 @@ ROWS: Final = ("start", "ingest", "search", "tenants", "growth", "neighbour", "c
 RESULTS: Final = Path("bench-results")
 DATA: Final = Path("../shared/data")
 _ENDS: Final = "runs to its end"
+_TESTS: Final = Path(__file__).parents[1] / "tests"  # whose builders of office files are used here too
 
 
 def main() -> None:
@@ -76,6 +77,7 @@ def _apart(name: str, given: argparse.Namespace) -> Sequence[Row]:
 
 
 def _run(name: str, given: argparse.Namespace) -> list[Row]:
+    sys.path.append(str(_TESTS))
     module = import_module(f"bench.{name}")
     with a_bench(given.results.absolute(), given.data.absolute(), quick=given.quick) as bench:
         found = module.run(bench)
