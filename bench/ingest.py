@@ -1,4 +1,4 @@
-"""Ingestion against its ceilings: short documents, long PDFs, office files; where the time goes; what a repetition costs.
+"""Ingestion against its ceilings: short documents, PDFs, office files; where the time goes; what a repetition costs.
 
 One Carrel takes in all of them, one kind after the other, each in a tenant of its own. The ceilings follow.
 """
@@ -22,7 +22,7 @@ from bench.offices import office_files
 from bench.rows import Row
 from bench.served import Served, served
 from bench.texts import Text, library
-from bench.uploads import Shelf, a_shelf, rooms
+from bench.uploads import a_shelf, rooms
 from bench.watched import Seen
 
 _PART: Final = 0.85  # of the ceiling

@@ -1,4 +1,4 @@
-"""A noisy neighbour: one tenant alone, then while another has thousands of documents queued and asks four times as much.
+"""A noisy neighbour: one tenant alone, then while another has thousands of documents queued and asks four times.
 
 The victim searches in an open loop, then brings single documents, one after the other. Meanwhile the neighbour's queue
 is worked on and never falls below its size, since it brings as many as are read; it may search as often as the victim

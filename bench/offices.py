@@ -85,13 +85,15 @@ def _html(chapters: Sequence[_Chapter]) -> bytes:
     return f"<!DOCTYPE html><html><head><meta charset='utf-8'></head><body><main>{body}</main></body></html>".encode()
 
 
-_WRITERS: Final[Mapping[str, Callable[[Sequence[_Chapter]], bytes]]] = MappingProxyType({
-    "docx": _docx,
-    "pptx": _pptx,
-    "xlsx": _xlsx,
-    "odt": _odt,
-    "html": _html,
-})
+_WRITERS: Final[Mapping[str, Callable[[Sequence[_Chapter]], bytes]]] = MappingProxyType(
+    {
+        "docx": _docx,
+        "pptx": _pptx,
+        "xlsx": _xlsx,
+        "odt": _odt,
+        "html": _html,
+    }
+)
 
 
 def _saved(document: Any) -> bytes:
