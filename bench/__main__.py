@@ -83,7 +83,7 @@ def _started(name: str, given: argparse.Namespace, *, niceness: int) -> "subproc
     return subprocess.Popen(
         [sys.executable, "-m", "bench", name, "--alone", "--niceness", str(niceness), *options],
         stdout=subprocess.PIPE,
-        preexec_fn=end_with_parent,
+        preexec_fn=end_with_parent,  # noqa: PLW1509 - no threads live here
         env={**os.environ, **ONE_THREAD},
     )
 
