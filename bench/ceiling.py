@@ -1,8 +1,9 @@
-"""How fast the embedder is when nothing else is done: `python -m bench.ceiling FOLDER HOME`, a process of its own.
+"""How fast parsers and embedder are when nothing else is done: `python -m bench.ceiling FOLDER HOME`, a process alone.
 
-The files of FOLDER are parsed and cut as ingestion does it, and each chunk gets its title and headings before it. What
-counts begins after that: the very token sequences that ingestion would hand to the embedder go through the same
-embedder, with the threads that the settings give a worker and at a worker's niceness.
+The files of FOLDER go through the parser of the product, as many at a time as a worker has in hand: that is the first
+number. They are cut as ingestion does it, and each chunk gets its title and headings before it, which counts in
+neither. Then the very token sequences that ingestion would hand to the embedder go through the same embedder: the
+second. Both have the threads that the settings give a worker, and a worker's niceness.
 """
 
 import asyncio
@@ -18,14 +19,15 @@ from typing import Final
 import numpy as np
 
 from carrel.adapters.embedders import minilm
-from carrel.adapters.parsers.media import media_type_of
-from carrel.adapters.parsers.sandbox import SandboxedParser
 from carrel.domain.keys import title_from_key
 from carrel.domain.library import ChunkRules
+from carrel.domain.text import ParsedDocument
 from carrel.ingest.chunk import chunk
 from carrel.ingest.embed import embed
 from carrel.ports.embedder import Embedder, EmbedderProfile, Tokens, Vector
-from carrel.settings import MiniLM
+from carrel.ports.parser import Parser
+from carrel.settings import MiniLM, Settings
+from carrel.wiring.parsing import judge_type, parsing
 
 NICENESS: Final = 10
 _HEAD: Final = 4096
@@ -34,17 +36,28 @@ _WARMING: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """`seconds` for `chunks` chunks, by the clock and of the processor; `tokens` as the model sees them."""
+    """For `chunks` chunks of `tokens` as the model sees them: seconds of parsing, and of embedding by the clock and of
+    the processor."""
 
     chunks: int
     tokens: int
-    seconds: float
+    parsing: float
+    embedding: float
     cpu: float
 
     @property
-    def rate(self) -> float:
+    def parsed(self) -> float:
         """Chunks in a second."""
-        return self.chunks / self.seconds
+        return self.chunks / self.parsing
+
+    @property
+    def embedded(self) -> float:
+        return self.chunks / self.embedding
+
+    @property
+    def slower(self) -> float:
+        """Of the two, in chunks a second."""
+        return min(self.parsed, self.embedded)
 
 
 async def ceiling(folder: Path, home: Path) -> Ceiling:
@@ -54,7 +67,7 @@ async def ceiling(folder: Path, home: Path) -> Ceiling:
     )
     said, _ = await process.communicate()
     if process.returncode:
-        raise RuntimeError("The embedder's ceiling was not measured.")
+        raise RuntimeError("The ceilings were not measured.")
     return Ceiling(**json.loads(said))
 
 
@@ -77,34 +90,65 @@ class _Recorder:
         return [np.zeros(1, np.float32)] * len(batch)
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    key: str
+    media_type: str
+
+
 async def _measure(folder: Path, home: Path) -> Ceiling:
     os.nice(NICENESS)
+    settings = Settings(home=home)
+    found = _files(settings, folder)
+    async with parsing(settings) as parser:
+        for file in {file.media_type: file for file in found}.values():  # starts the families' processes
+            await _parse(parser, file)
+        began = time.perf_counter()
+        parsed = await _parse_all(parser, found, at_once=settings.worker.concurrency)
+        parsing_took = time.perf_counter() - began
     embedder = minilm.prepare(home, threads=MiniLM().threads)
-    recorder, parser = _Recorder(embedder), SandboxedParser()
-    try:
-        chunks = sum([await _cut(recorder, parser, folder, file) for file in files(folder)])
-    finally:
-        await parser.close()
+    recorder = _Recorder(embedder)
+    chunks = sum([await _cut(recorder, file, one) for file, one in zip(found, parsed, strict=True)])
     await embedder.embed(recorder.heard[:_WARMING])
     began, cpu = time.perf_counter(), time.process_time()
     await embedder.embed(recorder.heard)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     embedder.close()
-    return Ceiling(chunks, sum(map(len, recorder.heard)), seconds, cpu)
+    return Ceiling(chunks, sum(map(len, recorder.heard)), parsing_took, seconds, cpu)
 
 
 def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-async def _cut(recorder: _Recorder, parser: SandboxedParser, folder: Path, file: Path) -> int:
-    key = file.relative_to(folder).as_posix()
-    with file.open("rb") as opened:
-        media_type = media_type_of(key, None, opened.read(_HEAD))
-    parsed = await parser.parse(file, media_type=media_type, key=key)
+def _files(settings: Settings, folder: Path) -> list[_File]:
+    judge, found = judge_type(settings), []
+    for path in files(folder):
+        key = path.relative_to(folder).as_posix()
+        with path.open("rb") as opened:
+            found.append(_File(path, key, judge(key, None, opened.read(_HEAD))))
+    return found
+
+
+async def _parse_all(parser: Parser, found: Sequence[_File], *, at_once: int) -> list[ParsedDocument]:
+    places = asyncio.Semaphore(at_once)
+
+    async def one(file: _File) -> ParsedDocument:
+        async with places:
+            return await _parse(parser, file)
+
+    return await asyncio.gather(*(one(file) for file in found))
+
+
+async def _parse(parser: Parser, file: _File) -> ParsedDocument:
+    return await parser.parse(file.path, media_type=file.media_type, key=file.key)
+
+
+async def _cut(recorder: _Recorder, file: _File, parsed: ParsedDocument) -> int:
     rules = ChunkRules().within(recorder.profile.max_tokens)
     chunks = chunk(parsed, recorder.tokenize(parsed.text), rules)
-    await embed(recorder, parsed.title or title_from_key(key), chunks)
+    await embed(recorder, parsed.title or title_from_key(file.key), chunks)
     return len(chunks)
 
 

@@ -76,7 +76,7 @@ _MAKE_LIVE: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A tenant that can be loaded and asked: its one source, and a key (in clear) that may search, ask and ingest."""
+    """A tenant that can be loaded and asked: its one source, and a key (in clear) that may do whatever a key may."""
 
     tenant: TenantId
     slug: str
@@ -100,8 +100,7 @@ async def _room(office: Office, database: Database, profile: EmbedderProfile, nu
     slug = f"bench-{number}-{uuid.uuid4().hex[:8]}"
     tenant = await office.tenants.create(console(None), f"Bench {number}", slug=slug)
     source = await office.sources.create(console(tenant.id), NewSource("Library"))
-    scopes = frozenset({Scope.SEARCH, Scope.ASK, Scope.INGEST})
-    key = await office.keys.create(console(tenant.id), KeyWish("bench", scopes))
+    key = await office.keys.create(console(tenant.id), KeyWish("bench", frozenset(Scope)))
     async with database.transaction(for_job(tenant.id, None)) as tx:
         generation = await generations.live_or_first(
             tx, embedder=profile.name, dimension=profile.dimension, analyzer=EnglishAnalyzer.name
@@ -162,11 +161,13 @@ async def _copier(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]
 
 def _batches(work: Iterable[tuple[Room, Document]]) -> Iterator[list[tuple[Room, Document]]]:
     batch: list[tuple[Room, Document]] = []
+    chunks = 0
     for pair in work:
         batch.append(pair)
-        if sum(len(document.chunks) for _, document in batch) >= _BATCH:
+        chunks += len(pair[1].chunks)
+        if chunks >= _BATCH:
             yield batch
-            batch = []
+            batch, chunks = [], 0
     if batch:
         yield batch
 

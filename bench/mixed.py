@@ -12,11 +12,11 @@ from itertools import cycle
 from typing import Final
 
 import numpy as np
-from pgvector import HalfVector
+from pgvector import HalfVector, SparseVector
 
 from bench.prepared import Document
 from bench.texts import Text
-from carrel.adapters.lexical.postgres import document_weights, term_id
+from carrel.adapters.lexical.postgres import document_weights
 from carrel.domain.text import Chunk
 
 _LEAST, _MOST = 0.55, 0.85  # the first one's share
@@ -47,7 +47,7 @@ def _mixture(
     chance: random.Random,
 ) -> Document:
     noise = np.random.default_rng(number)
-    vectors, stems, chunks = [], [], []
+    vectors, stems, chunks, weights = [], [], [], list[SparseVector]()
     for place, piece in enumerate(document.chunks):
         other, there = chance.choice(others)
         share = chance.uniform(_LEAST, _MOST)
@@ -55,6 +55,7 @@ def _mixture(
         vector = vector + _NOISE * noise.standard_normal(len(vector))
         vectors.append((vector / np.linalg.norm(vector)).astype(np.float32))
         stems.append(_spliced(document.stems[place], other.stems[there], share))
+        weights.append(document_weights(stems[-1]))
         chunks.append(_joined(piece, other.chunks[there], share))
     return replace(
         document,
@@ -63,8 +64,8 @@ def _mixture(
         stems=tuple(stems),
         vectors=np.stack(vectors),
         halves=tuple(HalfVector(vector.astype(np.float16)) for vector in vectors),
-        weights=tuple(document_weights(own) for own in stems),
-        profile=np.array([term_id(stem) for own in stems for stem in set(own)], np.uint32).tobytes(),
+        weights=tuple(weights),
+        profile=np.array([term for own in weights for term in own.indices()], np.uint32).tobytes(),
     )
 
 

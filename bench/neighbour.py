@@ -1,8 +1,10 @@
-"""A noisy neighbour: one tenant's searches alone, then while another brings files without end and asks four times.
+"""A noisy neighbour: one tenant alone, then while another has thousands of documents queued and asks four times.
 
-Both ask in an open loop. The neighbour may search as often as the victim does and asks four times as often, so three of
-four of its searches are refused: what they cost is part of the noise. The victim's two quiet runs stand before and
-after the noisy one, so that a machine that grows slower meanwhile is seen.
+The victim searches in an open loop, then brings single documents, one after the other. Meanwhile the neighbour's queue
+is worked on and never falls below its size, since it brings as many as are read; it may search as often as the victim
+does and asks four times as often, so three of four of its searches are refused: what all that costs is the noise. The
+victim's two quiet runs stand before and after the noisy one, so that a machine that grows slower meanwhile is seen; the
+neighbour's documents lie in the queue then too, but its source is paused.
 """
 
 import asyncio
@@ -25,88 +27,166 @@ from carrel.domain.access import console
 from carrel.domain.limits import Limit, Rates, RouteClass
 
 _WORSE: Final = 1.5
+_LATER: Final = 2.0
 _RATE: Final = 10.0  # the victim's searches in a second
 _TIMES: Final = 4
-_WAITING: Final = 50  # documents in the queue below which the neighbour brings more
 _BATCH: Final = 100
-_LOOK: Final = 0.2
+_LOOK: Final = 1.0
+_REST: Final = 0.3  # seconds between two of the victim's documents
+_SAID: Final = 6  # questions that make a document
 _REFUSED: Final = "429"
 
 
 @dataclass(frozen=True, slots=True)
-class _Noise:
-    """`read` documents of the neighbour became ready meanwhile."""
+class _Size:
+    """`queued`: how many documents the neighbour has waiting; `single`: how many the victim brings, alone and not."""
 
-    victim: Outcome
+    chunks: int
+    seconds: float
+    queued: int
+    single: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Half:
+    """A part of the victim's life: its searches, and the seconds until each of its documents was ready."""
+
+    searches: Outcome
+    ready: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Noise:
+    """`read` documents of the neighbour became ready meanwhile; at least `queued` were waiting."""
+
+    victim: _Half
     neighbour: Outcome
     read: int
+    queued: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What stands on both sides: the served Carrel, the two tenants' doors, and what they ask."""
+
+    url: str
+    victim: Shelf
+    neighbour: Shelf
+    calls: Sequence[Call]
+    noise: Sequence[Call]
+    notes: Iterator[Text]
+
+    async def lived(self, seconds: float, documents: int) -> _Half:
+        searches = await drive(self.url, self.calls, Open(_RATE, seconds))
+        return _Half(searches, await self.brought(documents))
+
+    async def brought(self, documents: int) -> tuple[float, ...]:
+        took = []
+        for _ in range(documents):
+            took.append(await self.victim.put(next(self.notes)))
+            await asyncio.sleep(_REST)
+        return tuple(took)
 
 
 async def run(bench: Bench) -> list[Row]:
     found, home = library(bench.data), bench.home("neighbour")
-    chunks, seconds = bench.pick((2_000, 60.0), (60, 3.0))
+    size = bench.pick(_Size(2_000, 60.0, 5_000, 24), _Size(60, 3.0, 100, 2))
     async with a_stand(home) as stand:
-        victim, neighbour = (await filled_with(stand, bench, found, tenants=2, chunks=chunks)).rooms
+        rooms = (await filled_with(stand, bench, found, tenants=2, chunks=size.chunks)).rooms
         limit = Rates(together={RouteClass.SEARCH: Limit(round(_RATE), 1)})
-        await stand.app.allowances.pace(console(None), neighbour.tenant, limit)
-    calls = [search_call(victim, question) for question in found.questions]
-    noise = [search_call(neighbour, question) for question in reversed(found.questions)]
-    async with served(home) as carrel, a_shelf(carrel.url, neighbour) as shelf:
-        await drive(carrel.url, calls, Closed(2, seconds / 10))
-        before = await drive(carrel.url, calls, Open(_RATE, seconds / 2))
-        disturbed = await _disturbed(carrel.url, calls, noise, seconds, shelf=shelf, texts=found.texts[chunks:])
-        await shelf.settled()
-        after = await drive(carrel.url, calls, Open(_RATE, seconds / 2))
-    return [_row([before, after], disturbed, chunks)]
+        await stand.app.allowances.pace(console(None), rooms[1].tenant, limit)
+    calls = [search_call(rooms[0], question) for question in found.questions]
+    noise = [search_call(rooms[1], question) for question in reversed(found.questions)]
+    async with served(home) as carrel, a_shelf(carrel.url, rooms[0]) as own, a_shelf(carrel.url, rooms[1]) as other:
+        place = _Place(carrel.url, own, other, calls, noise, _notes(found.questions))
+        alone, disturbed = await _measured(place, size, _batches(found.texts[size.chunks :]))
+    return [_searching(alone, disturbed, size), _bringing_row(alone, disturbed)]
 
 
-async def _disturbed(
-    url: str, calls: Sequence[Call], noise: Sequence[Call], seconds: float, *, shelf: Shelf, texts: Sequence[Text]
-) -> _Noise:
-    before = (await shelf.counts())["ready"]
-    async with _bringing(shelf, texts):
-        asked = drive(url, noise, Open(_RATE * _TIMES, seconds))
-        neighbour, victim = await asyncio.gather(asked, drive(url, calls, Open(_RATE, seconds)))
-    return _Noise(victim, neighbour, (await shelf.counts())["ready"] - before)
+async def _measured(place: _Place, size: _Size, batches: Iterator[Sequence[Text]]) -> tuple[list[_Half], _Noise]:
+    await place.neighbour.pause()
+    while (await place.neighbour.counts())["pending"] < size.queued:
+        await place.neighbour.bring(next(batches), outcome="created")
+    await drive(place.url, place.calls, Closed(2, size.seconds / 10))
+    await place.brought(1)
+    before = await place.lived(size.seconds / 2, size.single // 2)
+    disturbed = await _disturbed(place, size, batches)
+    after = await place.lived(size.seconds / 2, size.single // 2)
+    return [before, after], disturbed
+
+
+async def _disturbed(place: _Place, size: _Size, batches: Iterator[Sequence[Text]]) -> _Noise:
+    before = (await place.neighbour.counts())["ready"]
+    await place.neighbour.resume()
+    async with _bringing(place.neighbour, batches, size.queued):
+        asked = drive(place.url, place.noise, Open(_RATE * _TIMES, size.seconds))
+        neighbour, victim = await asyncio.gather(asked, drive(place.url, place.calls, Open(_RATE, size.seconds)))
+        ready = await place.brought(size.single)
+    counts = await place.neighbour.counts()
+    await place.neighbour.pause()
+    return _Noise(_Half(victim, ready), neighbour, counts["ready"] - before, counts["pending"])
 
 
 @asynccontextmanager
-async def _bringing(shelf: Shelf, texts: Sequence[Text]) -> AsyncIterator[None]:
-    """The queue never runs empty inside."""
+async def _bringing(shelf: Shelf, batches: Iterator[Sequence[Text]], queued: int) -> AsyncIterator[None]:
+    """As many as were read, again and again."""
     async with asyncio.TaskGroup() as group:
-        bringing = group.create_task(_bring(shelf, texts))
+        bringing = group.create_task(_bring(shelf, batches, queued))
         yield
         bringing.cancel()
 
 
-async def _bring(shelf: Shelf, texts: Sequence[Text]) -> None:
-    for batch in _batches(texts):
-        await shelf.bring(batch, outcome="created")
-        while (await shelf.counts())["pending"] > _WAITING:  # noqa: ASYNC110 - another process reads
+async def _bring(shelf: Shelf, batches: Iterator[Sequence[Text]], queued: int) -> None:
+    while True:
+        while (await shelf.counts())["pending"] >= queued:  # noqa: ASYNC110 - another process reads
             await asyncio.sleep(_LOOK)
+        await shelf.bring(next(batches), outcome="created")
 
 
 def _batches(texts: Sequence[Text]) -> Iterator[Sequence[Text]]:
-    """The same files under new names, when all were brought."""
+    """When all were brought, the same texts with other titles under new names: nothing of them was embedded before."""
     for again in count():
         for first in range(0, len(texts), _BATCH):
             batch = texts[first : first + _BATCH]
-            yield [Text(f"{again}/{text.key}", text.content + b"\n" * again) for text in batch]
+            yield [Text(f"{again}/{text.key}", b"# Copy %d\n\n" % again + text.content) for text in batch]
 
 
-def _row(alone: Sequence[Outcome], noise: _Noise, chunks: int) -> Row:
-    quiet = percentile([latency for outcome in alone for latency in outcome.latencies], 99)
-    worse = noise.victim.at(99) / quiet
+def _notes(questions: Sequence[str]) -> Iterator[Text]:
+    """Documents of about one length, no two alike."""
+    for number in count():
+        said = " ".join(questions[(number * _SAID + place) % len(questions)] for place in range(_SAID))
+        yield Text(f"notes/{number}.md", f"# Note {number}\n\n{said}\n".encode())
+
+
+def _searching(alone: Sequence[_Half], noise: _Noise, size: _Size) -> Row:
+    victim, outcomes = noise.victim.searches, [half.searches for half in alone]
+    quiet = percentile([latency for outcome in outcomes for latency in outcome.latencies], 99)
+    worse = victim.at(99) / quiet
     refused = noise.neighbour.errors.get(_REFUSED, 0)
-    failed = sum(outcome.failed for outcome in (*alone, noise.victim, noise.neighbour)) - refused
+    failed = sum(outcome.failed for outcome in (*outcomes, victim, noise.neighbour)) - refused
     return Row(
         "noisy neighbour: the victim's p99",
-        f"{noise.victim.at(99):.1f} ms, {worse:.2f} times {quiet:.1f} ms alone; {failed} errors",
+        f"{victim.at(99):.1f} ms, {worse:.2f} times {quiet:.1f} ms alone; {failed} errors",
         f"≤ {_WORSE} times its p99 alone",
         worse <= _WORSE and not failed,
-        f"two tenants of {chunks:,} chunks; the victim asks {_RATE:.0f} times a second in an open loop; the neighbour"
-        f" {_RATE * _TIMES:.0f} times with a limit of {_RATE:.0f}, so {refused} of its searches are answered 429 and"
-        f" {len(noise.neighbour.latencies)} with hits, while {noise.read} of its new documents are read; alone before"
-        f" ({alone[0].sentence}) and after ({alone[1].sentence}), disturbed {noise.victim.sentence}; the"
-        f" neighbour's own {noise.neighbour.sentence}",
+        f"two tenants of {size.chunks:,} chunks; the victim asks {_RATE:.0f} times a second in an open loop; the"
+        f" neighbour {_RATE * _TIMES:.0f} times with a limit of {_RATE:.0f}, so {refused} of its searches are answered"
+        f" 429 and {len(noise.neighbour.latencies)} with hits, while it has {noise.queued:,} documents queued and"
+        f" {noise.read} are read; alone before ({outcomes[0].sentence}) and after ({outcomes[1].sentence}), disturbed"
+        f" {victim.sentence}; the neighbour's own {noise.neighbour.sentence}",
+    )
+
+
+def _bringing_row(alone: Sequence[_Half], noise: _Noise) -> Row:
+    quiet, late = [seconds for half in alone for seconds in half.ready], noise.victim.ready
+    worse = {percent: percentile(late, percent) / percentile(quiet, percent) for percent in (50, 95)}
+    return Row(
+        "noisy neighbour: the victim's single upload",
+        f"ready in p50 {percentile(late, 50):.2f} s, {worse[50]:.2f} times {percentile(quiet, 50):.2f} s alone;"
+        f" p95 {percentile(late, 95):.2f} s, {worse[95]:.2f} times {percentile(quiet, 95):.2f} s",
+        f"≤ {_LATER:.0f} times alone, p50 and p95",
+        max(worse.values()) <= _LATER,
+        f"{len(late)} short documents, one after the other, each from the first byte sent until the answer that it is"
+        f" ready, while the neighbour has {noise.queued:,} documents queued; {len(quiet)} alone; the slowest"
+        f" {max(late):.2f} s, alone {max(quiet):.2f} s",
     )

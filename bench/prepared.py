@@ -1,4 +1,8 @@
-"""Documents made ready once by the product's own verbs (parse, chunk, embed, analyze), for loading them many times."""
+"""Documents made ready once by the product's own verbs (parse, chunk, embed, analyze), for loading them many times.
+
+Vectors are kept from one run to the next and from one row to another, by what the embedder read: nothing is embedded
+twice. All else is made anew, since it takes seconds and follows from the code.
+"""
 
 import hashlib
 import os
@@ -20,8 +24,8 @@ from carrel.domain.keys import title_from_key
 from carrel.domain.library import ChunkRules
 from carrel.domain.text import Chunk, ParsedDocument
 from carrel.ingest.chunk import chunk
-from carrel.ingest.embed import context_of, embed
-from carrel.ports.embedder import Embedder
+from carrel.ingest.embed import Reader, context_of
+from carrel.ports.embedder import Embedder, Vector
 
 _FORMATS: Final = {"md": (markdown.parse, "text/markdown"), "txt": (plain.parse, "text/plain")}
 
@@ -43,28 +47,29 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
+    """`readings`: what the embedder reads of each chunk, by its hash."""
+
     text: Text
     title: str
     chunks: tuple[Chunk, ...]
+    readings: tuple[tuple[bytes, tuple[int, ...]], ...]
 
 
 async def prepare(embedder: Embedder, texts: Sequence[Text], *, kept: Path) -> list[Document]:
-    """The vectors are kept in the folder `kept` from one run to the next, by embedder and texts; the rest is quick."""
+    """The vectors are kept in the folder `kept`, in one file for each embedder."""
     rules = ChunkRules().within(embedder.profile.max_tokens)
     cuts = [_cut(embedder, text, rules) for text in texts]
-    vectors = await _vectors(embedder, cuts, kept / f"{_mark(embedder, texts)}.npy")
+    vectors = await _vectors(embedder, cuts, kept / f"{_mark(embedder)}.npz")
     analyzer = EnglishAnalyzer()
-    documents, first = [], 0
-    for cut in cuts:
-        documents.append(_document(analyzer, cut, vectors[first : first + len(cut.chunks)]))
-        first += len(cut.chunks)
-    return documents
+    return [_document(analyzer, cut, np.stack([vectors[own] for own, _ in cut.readings])) for cut in cuts]
 
 
 def _cut(embedder: Embedder, text: Text, rules: ChunkRules) -> _Cut:
     parsed = _parsed(text)
     chunks = chunk(parsed, embedder.tokenize(parsed.text), rules)
-    return _Cut(text, parsed.title or title_from_key(text.key), tuple(chunks))
+    title = parsed.title or title_from_key(text.key)
+    reader = Reader(embedder, title)
+    return _Cut(text, title, tuple(chunks), tuple((reader.hashed(piece), reader.reading(piece)) for piece in chunks))
 
 
 def _parsed(text: Text) -> ParsedDocument:
@@ -72,29 +77,33 @@ def _parsed(text: Text) -> ParsedDocument:
     return parse(text.content, key=text.key)
 
 
-async def _vectors(embedder: Embedder, cuts: Sequence[_Cut], file: Path) -> NDArray[np.float32]:
-    with suppress(FileNotFoundError):
-        kept: NDArray[np.float32] = np.load(file)
-        return kept
-    made = [vector for cut in cuts for vector in await embed(embedder, cut.title, cut.chunks)]
-    vectors = np.stack(made).astype(np.float32)
-    _keep(file, vectors)
-    return vectors
+async def _vectors(embedder: Embedder, cuts: Sequence[_Cut], file: Path) -> dict[bytes, Vector]:
+    found = _kept(file)
+    missing = {own: reading for cut in cuts for own, reading in cut.readings if own not in found}
+    if missing:
+        made = await embedder.embed(list(missing.values()))
+        found |= dict(zip(missing, made, strict=True))
+        _keep(file, found)
+    return found
 
 
-def _keep(file: Path, vectors: NDArray[np.float32]) -> None:
+def _kept(file: Path) -> dict[bytes, Vector]:
+    with suppress(FileNotFoundError), np.load(file) as kept:
+        return dict(zip((bytes(own) for own in kept["readings"]), kept["vectors"], strict=True))
+    return {}
+
+
+def _keep(file: Path, vectors: dict[bytes, Vector]) -> None:
     """Whole or not at all: two rows may be at work at once."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f".{os.getpid()}.npy")
-    np.save(part, vectors)
+    part = file.with_suffix(f".{os.getpid()}.npz")
+    readings = np.array([list(own) for own in vectors], np.uint8)
+    np.savez(part, readings=readings, vectors=np.stack(list(vectors.values())).astype(np.float32))
     part.rename(file)
 
 
-def _mark(embedder: Embedder, texts: Sequence[Text]) -> str:
-    digest = hashlib.sha256(f"{embedder.profile.name}:{ChunkRules()}".encode())
-    for text in texts:
-        digest.update(hashlib.sha256(text.key.encode() + b"\0" + text.content).digest())
-    return digest.hexdigest()[:16]
+def _mark(embedder: Embedder) -> str:
+    return hashlib.sha256(embedder.profile.name.encode()).hexdigest()[:16]
 
 
 def _document(analyzer: EnglishAnalyzer, cut: _Cut, vectors: NDArray[np.float32]) -> Document:

@@ -23,7 +23,7 @@ from bench.texts import Library, library
 CLIENTS: Final = (1, 4, 16)
 _CPU, _P50, _SHARE = 9.0, 10.0, 0.5  # milliseconds, milliseconds, of the reference
 _RATE: Final = 20.0  # requests a second
-_QUESTIONS: Final = 400
+_QUESTIONS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class _Measured:
 
 
 async def run(bench: Bench) -> list[Row]:
-    size = bench.pick(Size(40, 2_000, 15.0, _QUESTIONS), Size(3, 30, 0.5, 10))
+    size = bench.pick(Size(40, 2_000, 12.0, _QUESTIONS), Size(3, 30, 0.5, 10))
     found = library(bench.data)
     home = bench.home("search")
     async with a_stand(home) as stand:

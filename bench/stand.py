@@ -1,5 +1,6 @@
 """A loaded Carrel: prepared documents of many tenants in a home of its own, ready to be served or to be looked into."""
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 from bench.load import Loaded, Room, furnish, interleaved, load, shares
 from bench.prepared import Document
 from carrel.adapters.postgres import EmbeddedPostgres, Endpoint
-from carrel.settings import Settings
+from carrel.settings import MiniLM, Settings
 from carrel.wiring import Application, Parts, assemble
 from carrel.wiring.application import equipped
 
@@ -31,9 +32,13 @@ class Filled:
 
 @asynccontextmanager
 async def a_stand(home: Path) -> AsyncIterator[Stand]:
-    """The database runs until the end of the context, or for as long as anybody else uses it."""
+    """The database runs until the end of the context, or for as long as anybody else uses it.
+
+    Its embedder has every core, so that texts are prepared quickly; a question takes one thread of it.
+    """
+    settings = Settings(home=home, embedder=MiniLM(threads=len(os.sched_getaffinity(0))))
     with EmbeddedPostgres(home) as endpoint:
-        async with equipped(Settings(home=home)) as parts:
+        async with equipped(settings) as parts:
             yield Stand(assemble(parts), parts, endpoint)
 
 

@@ -39,10 +39,10 @@ async def run(bench: Bench) -> list[Row]:
     async with AsyncExitStack() as stack:
         cities = [await _city(bench, stack, found, number) for number in bench.pick(_TENANTS, (2, 10))]
         for city in cities:
-            await drive(city.carrel.url, city.calls, Closed(2, bench.pick(5.0, 0.5)))
+            await drive(city.carrel.url, city.calls, Closed(2, bench.pick(3.0, 0.5)))
         for _ in range(bench.pick(_ROUNDS, 1)):
             for city in cities:
-                await _ask(city, bench.pick(15.0, 1.0))
+                await _ask(city, bench.pick(10.0, 1.0))
     _plot(bench, cities)
     return [_row(city, cities[0], found, is_last=city is cities[-1]) for city in cities]
 

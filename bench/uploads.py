@@ -1,6 +1,7 @@
 """Files brought over HTTP as a client brings them, a hundred in a request, and waited for."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,6 +38,24 @@ class Shelf:
             others = [result for result in answer["results"] if result["outcome"] != outcome]
             if others:
                 raise IngestError(f"Expected {outcome}, got {others[0]}.")
+
+    async def put(self, text: Text) -> float:
+        """Seconds from the first byte sent until it is ready. Raises IngestError."""
+        path, began = f"/v1/sources/{self.room.source}/documents/{text.key}", time.perf_counter()
+        answer = await self._asked("PUT", path, params={"wait": "true"}, content=text.content)
+        took = time.perf_counter() - began
+        if answer["document"]["status"] != "ready":
+            raise IngestError(f"Expected ready, got {answer}.")
+        return took
+
+    async def pause(self) -> None:
+        """Once nothing of the source is in hand any more; what waits will wait until it is resumed."""
+        await self._asked("POST", f"/v1/sources/{self.room.source}/pause")
+        while (await self.counts())["processing"]:  # noqa: ASYNC110 - another process knows it
+            await asyncio.sleep(_LOOK)
+
+    async def resume(self) -> None:
+        await self._asked("POST", f"/v1/sources/{self.room.source}/resume")
 
     async def settled(self) -> None:
         """Once every document is ready. Raises IngestError when one failed."""

@@ -9,7 +9,7 @@ import string
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +269,37 @@ async def test_a_question_does_not_wait_for_another_callers_batch(minilm: MiniLM
     batch.cancel()
     with pytest.raises(asyncio.CancelledError):
         await batch
+
+
+async def test_a_newcomer_waits_for_one_text_of_each_other_caller(home: Path) -> None:
+    embedder = prepare(home, threads=1)
+    session = embedder._session = _Heard(embedder._session)
+    long = range(1000, 1254)
+    batches = [asyncio.create_task(embedder.embed([long] * 200)) for _ in range(3)]
+    while len(session.lengths) < 4:  # noqa: ASYNC110 - a thread writes them down
+        await asyncio.sleep(0.001)
+
+    before = len(session.lengths)
+    await embedder.embed([embedder.tokenize(SENTENCE).ids])
+
+    waited = session.lengths[before:].index(min(session.lengths))
+    assert waited <= len(batches)
+    for batch in batches:
+        batch.cancel()
+    await asyncio.wait(batches)
+    embedder.close()
+
+
+class _Heard(Session):
+    """A session that writes down how long the texts are that it runs, in turn."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session._session
+        self.lengths: list[int] = []
+
+    def run(self, ids: Sequence[int]) -> list[Vector]:
+        self.lengths.append(len(ids))
+        return super().run(ids)
 
 
 async def test_the_event_loop_runs_on_while_texts_are_embedded(minilm: MiniLM) -> None:

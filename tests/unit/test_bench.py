@@ -9,14 +9,17 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from bench.__main__ import ROWS, in_turn
 from bench.load import interleaved, shares
 from bench.machine import Spent, cpu_of, family, memory_of, parent_of, this_machine
+from bench.offices import office_files
 from bench.openloop import Call, Closed, Open, drive
 from bench.percentiles import percentile
 from bench.report import markdown
 from bench.rows import Row
 from bench.search import rotation
-from bench.texts import generated
+from bench.texts import Text, generated
+from carrel.adapters.parsers.media import DOCX, HTML, ODT, PPTX, XLSX, media_type_of
 from support.furnished_bench import a_document, a_room
 
 _ANSWER = b"HTTP/1.1 %d OK\r\ncontent-length: 2\r\n\r\n{}"
@@ -81,6 +84,24 @@ def test_tenants_take_turns_while_loading_and_while_asking() -> None:
 
     assert list(interleaved(rooms, [[one, two], [two]])) == [(rooms[0], one), (rooms[1], two), (rooms[0], two)]
     assert [room for room, _ in rotation(rooms, ["a", "b", "c"])] == [rooms[0], rooms[1], rooms[0]]
+
+
+def test_growth_runs_beside_the_crowd_where_both_are_wanted_and_nothing_else_beside_anything() -> None:
+    *alone, last = in_turn(ROWS)
+
+    assert last == ("crowd", "growth")
+    assert sorted(name for names in alone for name in names) == sorted({*ROWS} - {*last})
+    assert all(len(names) == 1 for names in alone)
+    assert in_turn(["growth", "search"]) == [("growth",), ("search",)]
+
+
+def test_office_files_are_of_every_format_and_share_no_text() -> None:
+    files = office_files(generated(documents=30, questions=1).texts, most=6)
+
+    assert [file.key.rpartition(".")[2] for file in files] == ["docx", "pptx", "xlsx", "odt", "html", "docx"]
+    assert {media_type_of(file.key, None, file.content[:4096]) for file in files} == {DOCX, PPTX, XLSX, ODT, HTML}
+    assert len({file.content for file in files}) == 6
+    assert office_files([Text("one.md", b"# One\n\nOnly this.")], most=6)[0].key == "office/0.docx"
 
 
 async def test_a_stall_shows_in_the_latency_of_every_request_that_was_due_meanwhile() -> None:

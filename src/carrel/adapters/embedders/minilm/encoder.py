@@ -15,9 +15,9 @@ DIMENSION = 384
 
 
 class MiniLM:
-    """Embeds with `threads` threads of its own, one text each; a call keeps at most one more waiting.
+    """Embeds with `threads` threads of its own, one text each; a call that is alone keeps one more waiting.
 
-    So a question waits for a chunk or two, and not for another caller's whole batch.
+    So a question waits for a chunk or two, and a short document for one of each that is in hand, not for whole batches.
     """
 
     def __init__(self, model: Path, tokenizer: Path, *, threads: int, name: str) -> None:
@@ -25,6 +25,7 @@ class MiniLM:
         self._tokenizer = WordPieces(tokenizer)
         self._session = Session(model)
         self._threads = threads
+        self._callers = 0
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="minilm")
 
     @property
@@ -39,14 +40,16 @@ class MiniLM:
         """Of ids beyond max_tokens nothing is seen. No ids at all have a vector too."""
         vectors: list[Vector] = []
         ahead: deque[asyncio.Future[Vector]] = deque()
+        self._callers += 1
         try:
             for ids in batch:
-                if len(ahead) > self._threads:
+                while len(ahead) >= self._most_ahead():
                     vectors.append(await ahead.popleft())
                 ahead.append(self._start(ids))
             while ahead:
                 vectors.append(await ahead.popleft())
         finally:
+            self._callers -= 1
             for vector in ahead:
                 vector.cancel()
         return vectors
@@ -54,6 +57,10 @@ class MiniLM:
     def close(self) -> None:
         """Waits for the texts that are running; those that wait are dropped. `embed` is Unavailable from then on."""
         self._pool.shutdown(cancel_futures=True)
+
+    def _most_ahead(self) -> int:
+        """Of one call. Where others call too, their texts are what a thread finds next."""
+        return self._threads + (self._callers == 1)
 
     def _start(self, ids: Sequence[int]) -> asyncio.Future[Vector]:
         try:
