@@ -33,11 +33,15 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """Blocks are in reading order and do not overlap. The text holds no control character but newline and tab."""
+    """Blocks are in reading order and do not overlap. The text holds no control character but newline and tab.
+
+    `scans` are pages that show something and hold no text: what is written there has to be recognised.
+    """
 
     text: str
     blocks: tuple[Block, ...]
     title: str | None = None
+    scans: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

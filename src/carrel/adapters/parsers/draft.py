@@ -28,6 +28,7 @@ class Draft:
         self._headings: list[tuple[int, str]] = []
         self.first_heading: str | None = None
         self.page: int | None = None  # of the blocks that name none
+        self.scans: list[int] = []
         self._unwritten: str | None = None  # a heading that waits for what stands below it
 
     @property
@@ -99,4 +100,5 @@ class Draft:
         if not self._blocks:
             raise Unreadable("The document holds no text.", code="no_text")
         name = squeezed(clean(title or self.first_heading or ""))
-        return ParsedDocument(_GAP.join(self._pieces), tuple(self._blocks), name[:HEADING_LENGTH] or None)
+        title = name[:HEADING_LENGTH] or None
+        return ParsedDocument(_GAP.join(self._pieces), tuple(self._blocks), title, tuple(self.scans))

@@ -1,7 +1,7 @@
 """The lines by which a parser's process hands its document over, and their strict reading on the other side.
 
 `{"title"}` once, `{"text"}` in pieces, `{"path", "blocks"}` in batches, behind each the `{"turns"}` of its blocks, and
-`{"end"}`; or `{"refused"}` alone.
+`{"end", "scans"}`; or `{"refused"}` alone.
 """
 
 import json
@@ -64,7 +64,7 @@ def lines_of(document: ParsedDocument) -> Iterator[bytes]:
         while batch := list(islice(blocks, _BATCH)):
             yield _line({"path": path, "blocks": [_fields(block) for block in batch]})
             yield from _turns(batch)
-    yield _line({"end": len(document.blocks)})
+    yield _line({"end": len(document.blocks), "scans": document.scans})
 
 
 def _fields(block: Block) -> tuple[Any, ...]:
@@ -96,6 +96,7 @@ class Transcript:
         self._text: str | None = None
         self._blocks: list[Block] = []
         self._turned = 0
+        self._scans: tuple[int, ...] = ()
         self._begun = False
         self._ended = False
 
@@ -112,8 +113,8 @@ class Transcript:
                 self._place(path, record.get("blocks"))
             case ("turns", list(turns)) if len(record) == 1 and self._blocks and not self._ended:
                 self._turn(turns)
-            case ("end", int(count)) if len(record) == 1 and self._blocks and count == len(self._blocks):
-                self._ended = True
+            case ("end", int(count)) if len(record) == 2 and self._blocks and count == len(self._blocks):  # noqa: PLR2004
+                self._end(record.get("scans"))
             case ("refused", str(code)) if len(record) == 1 and not self._begun and code in REFUSALS:
                 raise refusal(code)
             case _:
@@ -122,7 +123,15 @@ class Transcript:
     def document(self) -> ParsedDocument:
         if not self._ended or self._text is None:
             _malformed()
-        return ParsedDocument(self._text, tuple(self._blocks), self._title)
+        return ParsedDocument(self._text, tuple(self._blocks), self._title, self._scans)
+
+    def _end(self, scans: Any) -> None:
+        if not isinstance(scans, list) or not all(type(page) is int and _is_page(page) for page in scans):
+            _malformed()
+        if self._ended or any(one >= two for one, two in pairwise(scans)):
+            _malformed()
+        self._scans = tuple(scans)
+        self._ended = True
 
     def _add(self, piece: str) -> None:
         self._pieces.append(_clean(piece, LINE_BYTES))
