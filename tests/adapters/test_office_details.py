@@ -235,7 +235,9 @@ def test_a_small_archive_that_repeats_itself_and_odd_names_are_no_danger(name: s
 def test_a_copy_holds_only_what_is_wanted_and_judged() -> None:
     judged: list[bytes] = []
 
-    copy = Archive(an_archive([("a", b"1"), ("b", b"2")])).copied(lambda name: name == "b", judged.append)
+    copy = Archive(an_archive([("a", b"1"), ("b", b"2")])).copied(
+        lambda name: name == "b", lambda _, part: judged.append(part)
+    )
 
     assert offices.members_of(copy) == {"b": b"2"}
     assert judged == [b"2"]
