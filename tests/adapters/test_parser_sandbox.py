@@ -432,8 +432,16 @@ def _set(record: int, key: str, value: Any) -> Callable[[list[Any]], None]:
     return lambda records: records[record].__setitem__(key, value)
 
 
-def _block(*fields: Any, line: Any = None, repeated: Any = 0) -> Callable[[list[Any]], None]:
-    return lambda records: records[3].__setitem__("blocks", [(*fields, line, repeated)])
+def _block(*fields: Any, line: Any = None) -> Callable[[list[Any]], None]:
+    return lambda records: records[3].__setitem__("blocks", [(*fields, line)])
+
+
+def _turns(*turns: Any, line: Any = 1) -> Callable[[list[Any]], None]:
+    def change(records: list[Any]) -> None:
+        _block(6, 10, "list", None, line=line)(records)
+        records.insert(4, {"turns": turns})
+
+    return change
 
 
 MALFORMED = {
@@ -458,12 +466,25 @@ MALFORMED = {
     "a line that is a text": _block(6, 10, "list", None, line="1"),
     "a line that is true": _block(6, 10, "list", None, line=True),
     "a line beyond all": _block(6, 10, "list", None, line=1 << 40),
-    "lines that cannot be repeated": _block(6, 10, "list", None, line=3, repeated=-2),
+    "a turn of no block": _turns([3, 1, 5]),
+    "a turn of the block to come": _turns([0, 1, 5]),
+    "a turn behind the block": _turns([1, 4, 5]),
+    "a turn before the block": _turns([1, -1, 5]),
+    "a turn back": _turns([1, 2, 5], [1, 1, 6]),
+    "two turns at one place": _turns([1, 2, 5], [1, 2, 6]),
+    "a turn to no line": _turns([1, 2, 0]),
+    "a turn in a block without a line": _turns([1, 2, 5], line=None),
+    "a turn that says too little": _turns([1, 2]),
+    "turns that are none": _turns("abc"),
+    "more turns than text": _turns(*([1, 2, 5],) * 500_001),
     "too few fields": _block(6, 10, "list"),
     "a heading that is a number": _set(3, "path", [1]),
     "headings without end": _set(3, "path", ["x"] * 17),
     "blocks that are none": _set(3, "blocks", {"a": 1}),
     "a wrong count": _set(4, "end", 3),
+    "scans that are none": _set(4, "scans", "1"),
+    "a scanned page zero": _set(4, "scans", [0]),
+    "scanned pages twice": _set(4, "scans", [1, 1]),
     "no end": lambda records: records.pop(),
     "no title": lambda records: records.pop(0),
     "text after blocks": lambda records: records.insert(4, {"text": "x"}),
@@ -508,7 +529,7 @@ def test_a_document_crosses_the_wire_unchanged() -> None:
     text = "\n\n".join(f"Paragraph {number}: naïve 😀 “quotes” \\ \t end." for number in range(5_000))
     spans: Iterator[tuple[int, int]] = _spans(text)
     blocks = tuple(
-        Block(start, end, "paragraph", (f"Part {index // 700}",), index // 50 + 1, 2 * index + 1, index % 2)
+        Block(start, end, "paragraph", (f"Part {index // 700}",), index // 50 + 1, 2 * index + 1, ((index % 7, 9),))
         for index, (start, end) in enumerate(spans)
     )
     document = ParsedDocument(text, blocks, None)

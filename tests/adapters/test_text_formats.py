@@ -49,7 +49,7 @@ def test_markdown_knows_its_lines_below_front_matter_too() -> None:
     document = read(markdown.parse, f"{head}| a | b |\n|--|--|\n| 1 | 2 |\n\n```sh\nls\n```\n\n> quote\n")
 
     assert [line for line, _ in found(document)] == [4, 6, 9, 12, 17, 20]
-    assert [block.repeated for block in document.blocks if block.kind == "table"] == [-1]
+    assert [block.turns for block in document.blocks if block.kind == "table"] == [((6, 14),)]
 
 
 # CSV
@@ -64,7 +64,7 @@ def test_rows_say_what_their_columns_mean() -> None:
     assert all(text.startswith("Name | Price | Place\nTable ") for text in texts)
     for block, text in zip(document.blocks, texts, strict=True):
         first = int(text.split("\n")[1].split()[1])
-        assert (block.line, block.repeated) == (first + 2, 1)
+        assert (block.line, block.turns) == (first + 2, ((21, first + 2),))
 
 
 def test_wide_rows_name_each_value() -> None:

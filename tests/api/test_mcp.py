@@ -153,8 +153,8 @@ async def test_search_finds_what_the_http_surface_finds(far: Far, shelf: Library
     async with httpx2.AsyncClient(base_url=far.url) as http:
         answer = await Caller(http, shelf.key)("POST", "/v1/search", json={"query": QUESTION, "limit": 3})
     hits = answer.json()["hits"]
-    assert [(hit["text"], hit["confidence"]) for hit in found["hits"]] == [
-        (hit["text"], hit["confidence"]) for hit in hits
+    assert [(hit["text"], hit["version_id"], hit["confidence"]) for hit in found["hits"]] == [
+        (hit["text"], hit["version_id"], hit["confidence"]) for hit in hits
     ]
     assert FACT in found["hits"][0]["text"]
     assert found["hits"][0]["uri"] == f"carrel://documents/{shelf.document}"
@@ -163,11 +163,13 @@ async def test_search_finds_what_the_http_surface_finds(far: Far, shelf: Library
 @EACH_MODE
 async def test_ask_answers_with_citations_and_goes_on_in_its_chat(far: Far, shelf: Library, mode: str) -> None:
     async with far.client(shelf.key, mode) as client:
+        hits = (await called(client, "search", query=QUESTION))["hits"]
         first = await called(client, "ask", message=QUESTION)
         second = await called(client, "ask", message="When does it close?", chat_id=first["chat_id"])
     assert first["status"] == "answered"
     assert "nine" in first["answer"]
     assert first["citations"][0]["document_id"] == shelf.document
+    assert first["citations"][0]["version_id"] in {hit["version_id"] for hit in hits}
     assert second["chat_id"] == first["chat_id"]
 
 

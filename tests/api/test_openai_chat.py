@@ -93,6 +93,8 @@ async def test_an_answer_has_its_citations(speaker: Speaker, owner: Caller, sour
     assert cited.heading_path[-1] == "Why they float"
     document = await owner("GET", f"/v1/documents/{cited.document_id}")
     assert document.json()["key"] == "boats.md"
+    versions = await owner("GET", f"/v1/documents/{cited.document_id}/versions")
+    assert cited.version_id == versions.json()["items"][0]["id"]
     assert answer.usage
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
     carrel = told(answer)

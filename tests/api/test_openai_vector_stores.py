@@ -58,6 +58,9 @@ async def test_a_store_is_made_with_files_and_searched(speaker: Speaker, owner: 
     assert (best.file_id, best.filename) == (file, "boats.md")
     assert "displaces" in best.content[0].text
     assert 0 < best.score <= 1
+    assert best.model_extra
+    versions = await owner("GET", f"/v1/documents/{best.model_extra['document_id']}/versions")
+    assert best.model_extra["version_id"] == versions.json()["items"][0]["id"]
     none = await client.vector_stores.search(store.id, query="x", ranking_options={"score_threshold": 1.0})
     assert none.data == []
 

@@ -1,6 +1,6 @@
 """Scrubbing, and what follows: bytes that were lost or damaged are told, the text stays, the same bytes mend it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,11 +14,13 @@ from carrel.domain.ids import DocumentId, SourceId
 from carrel.domain.library import ContentFault, Document, Outcome
 from carrel.ingest.scrub import Scrub
 from carrel.ingest.sweep import Sweep
+from carrel.library.files import NewFile
 from carrel.operate.doctor import Mark, _faults
 from carrel.ports.blobs import Blobs
 from carrel.store.documents import Shelf
 from carrel.store.sources import NewSource
 from carrel.wiring import assemble
+from support.places import a_watched
 from support.quiet import a_quiet_stand, blobs_of, delivered, document_of, drained
 from support.raw import connected
 from support.s3_server import S3Server, names_in, s3_blobs
@@ -254,23 +256,131 @@ async def test_while_the_store_is_away_nothing_is_called_missing(local: Shop) ->
     assert await local.checked(acme) == 5
 
 
-async def test_one_file_that_cannot_be_read_stops_no_other(local: Shop) -> None:
+@dataclass(frozen=True)
+class Scratched:
+    """A disk with sectors that are lost; how many tries there were."""
+
+    blobs: Blobs
+    bad: frozenset[str]
+    tries: list[str]
+
+    async def read(self, key: str) -> AsyncIterator[bytes]:
+        self.tries.append(key)
+        if key in self.bad:
+            raise Unavailable("The blob store cannot be read: Input/output error.", code="blobs_unavailable")
+        async for piece in self.blobs.read(key):
+            yield piece
+
+    async def missing(self, keys: Collection[str]) -> set[str]:
+        return await self.blobs.missing(keys)
+
+
+async def test_files_that_cannot_be_read_stop_no_other_and_hold_nobody_up(local: Shop) -> None:
+    """The oldest five, of which two fit into one look, and on the next day no more of the share than any other."""
     acme = await a_tenant(local.stand.app, "Acme")
-    await kept(local, acme, (await acme.source()).id, **{f"{number}.md": f"{PAGE}{number}" for number in range(3)})
-    bad = (await local.age(acme))["1.md"]
-
-    class Scratched:
-        """A disk with one sector that is lost."""
-
-        async def read(self, key: str) -> AsyncIterator[bytes]:
-            if key == bad:
-                raise Unavailable("The blob store cannot be read: Input/output error.", code="blobs_unavailable")
-            async for piece in local.blobs.read(key):
-                yield piece
+    pages = {f"{number}.md": f"{PAGE}{number}" for number in range(8)}
+    ids = await kept(local, acme, (await acme.source()).id, **pages)
+    blobs = await local.age(acme)
+    async with connected(local.stand.endpoint.superuser_url) as connection:
+        for number in range(5):
+            await connection.execute(
+                "update document_versions set created_at = created_at - make_interval(days => 10) where blob_key = $1",
+                blobs[f"{number}.md"],
+            )
+    scratched = Scratched(local.blobs, frozenset(blobs[f"{number}.md"] for number in range(5)), [])
+    scrub = Scrub(local.stand.database, scratched, days=1, batch=2)  # type: ignore[arg-type]
 
     with capture_logs() as logs:
-        await Scrub(local.stand.database, Scratched(), days=1).run()  # type: ignore[arg-type]
-    assert [(entry["read"], entry["unread"]) for entry in logs if entry["tenant"] == str(acme.id)] == [(2, 1)]
+        await scrub.run()
+        await scrub.run()
+
+    told = [entry for entry in logs if entry.get("tenant") == str(acme.id)]
+    assert [(one["read"], one["unreadable"]) for one in told if one["event"] == "contents.scrubbed"] == [(3, 5)]
+    assert [one["event"] for one in told].count("content.unreadable") == 5
+    assert len([key for key in scratched.tries if key in blobs.values()]) == 8, "each was tried once"
+    faults = [(await document(acme, one)).content.fault for one in ids.values()]
+    assert faults == [ContentFault.UNREADABLE] * 5 + [None] * 3
+    assert (await delivered(acme, (await document(acme, ids["0.md"])).source, "0.md", pages["0.md"])).outcome is (
+        Outcome.REPLACED
+    )
+
+
+async def test_a_store_that_goes_away_in_the_middle_says_how_far_it_came(local: Shop) -> None:
+    acme = await a_tenant(local.stand.app, "Acme")
+    await kept(local, acme, (await acme.source()).id, **{f"{number}.md": f"{PAGE}{number}" for number in range(3)})
+    await local.age(acme)
+
+    class Leaving(Scratched):
+        async def read(self, key: str) -> AsyncIterator[bytes]:
+            async for piece in Scratched.read(self, key):
+                yield piece
+            if len(self.tries) == 2:
+                raise Unavailable("The bucket does not answer.", code="blobs_unavailable")
+
+        async def missing(self, keys: Collection[str]) -> set[str]:
+            raise Unavailable(f"The bucket does not answer about {len(keys)}.", code="blobs_unavailable")
+
+    with capture_logs() as logs, pytest.raises(Unavailable):
+        await Scrub(local.stand.database, Leaving(local.blobs, frozenset(), []), days=1).run()  # type: ignore[arg-type]
+    assert [entry["read"] for entry in logs if entry.get("tenant") == str(acme.id)] == [1]
+    assert await local.checked(acme) == 1
+
+
+async def test_files_that_were_brought_without_a_place_are_read_again_as_well(shop: Shop, acme: SomeTenant) -> None:
+    person = await acme.principal()
+    files = shop.stand.app.files
+    brought = {}
+    for name in ("good", "gone", "changed"):
+        async with files.counter(person, expects=None) as counter:
+            blob = await files.stage(counter, pieces(name.encode()))
+            brought[name] = await files.keep(counter, NewFile(f"{name}.md", "assistants", "text/markdown", blob))
+    assert await shop.scrub(acme, days=1) == [], "they are young"
+    async with connected(shop.stand.endpoint.superuser_url) as connection:
+        await connection.execute(
+            "update brought_files set created_at = created_at - interval '9 days' where tenant_id = $1", acme.id
+        )
+    shop.spoil(brought["gone"].blob_key, None)
+    shop.spoil(brought["changed"].blob_key, b"other!!")
+
+    logs = await shop.scrub(acme, days=1)
+
+    faults = [(await files.get(person, one.id)).fault for one in brought.values()]
+    assert faults == [None, ContentFault.MISSING, ContentFault.DAMAGED]
+    assert {str(one["file"]) for one in logs if "file" in one} == {
+        str(brought[name].id) for name in ("gone", "changed")
+    }
+    (counted,) = [one for one in logs if one["event"] == "contents.scrubbed"]
+    assert (counted["read"], counted["missing"], counted["damaged"]) == (1, 1, 1)
+    (bad,) = await _faults(shop.stand.database, [acme.tenant])
+    assert (bad.mark, "1 are missing" in bad.sentence, "1 damaged" in bad.sentence) == (Mark.WRONG, True, True)
+
+
+@pytest.mark.parametrize("spoilt", [None, b"other bytes"], ids=["gone", "damaged"])
+async def test_what_came_from_a_place_is_fetched_again_though_nothing_changed_there(
+    quiet: Stand, local: Shop, tmp_path: Path, spoilt: bytes | None
+) -> None:
+    folder = tmp_path / "opened"
+    folder.mkdir()
+    place = await a_watched(quiet, folder)
+    shop = replace(local, stand=replace(quiet, app=place.tenant.app))
+    source = (await place.source()).id
+    for name in ("good.md", "bad.md"):
+        place.write(name, f"{PAGE}{name}")
+    await place.next_run(source)
+    await drained(quiet)
+    assert (await place.walked(source)).counts.unchanged == 2
+    shop.spoil((await shop.age(place.tenant))["bad.md"], spoilt)
+    await shop.scrub(place.tenant, days=1)
+
+    counts = (await place.walked(source)).counts
+
+    assert (counts.unchanged, counts.replaced, counts.failed) == (1, 1, 0)
+    await drained(quiet)
+    mended = (await place.documents(source))["bad.md"]
+    assert mended.content.fault is None
+    download = await place.tenant.app.documents.download(place.tenant.console, mended.id)
+    assert b"".join([piece async for piece in download.content]) == f"{PAGE}bad.md".encode()
+    assert (await place.walked(source)).counts.unchanged == 2
 
 
 # A whole life in a bucket

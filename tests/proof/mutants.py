@@ -217,6 +217,27 @@ MUTANTS: Final = (
         f"{WORD}test_nobody_is_told_which_bytes_of_another_are_due",
     ),
     Mutant(
+        "another tenant's files are read again",
+        "store/functions.sql",
+        f"where f.content_code is null and f.tenant_id = {DEFINED}",
+        "where f.content_code is null",
+        f"{WORD}test_nobody_is_told_which_files_of_another_are_due",
+    ),
+    Mutant(
+        "another tenant's lost files are looked for",
+        "store/functions.sql",
+        f"where f.content_code is not null and f.tenant_id = {DEFINED}",
+        "where f.content_code is not null",
+        f"{WORD}test_nobody_is_told_which_files_of_another_are_due",
+    ),
+    Mutant(
+        "another tenant's lost files are counted",
+        "store/functions.sql",
+        f"select f.content_code from brought_files f where f.tenant_id = {DEFINED}\n",
+        "select f.content_code from brought_files f\n",
+        f"{WORD}test_nobody_is_told_which_files_of_another_are_due",
+    ),
+    Mutant(
         "another tenant's lost bytes are counted",
         "store/functions.sql",
         f"from document_versions v where v.tenant_id = {DEFINED}\n",

@@ -96,7 +96,8 @@ DEFINERS_MAY: Final[Mapping[str, Mapping[str, str]]] = {
         "document_versions": "SELECT(blob_key, checked_at, content_code, created_at, document_id, fingerprint, id,"
         " owner_id, size, tenant_id)",
         "documents": "SELECT(deleted_at, id, tenant_id)",
-        "brought_files": "SELECT(blob_key, owner_id, size, tenant_id)",
+        "brought_files": "SELECT(blob_key, checked_at, content_code, created_at, id, owner_id, sha256, size,"
+        " tenant_id)",
         "feedback": "SELECT(bot_id, created_at, rating, tenant_id)",
         "messages": "SELECT(asked, chat_id, guidance, id, status, tenant_id)"
         " UPDATE(answer, asked, guidance, status, unsupported)",
@@ -131,7 +132,7 @@ SERVING_MAY: Final[Mapping[str, str]] = {
     "feedback": "DELETE INSERT SELECT UPDATE(rating, reason, updated_at)",
     "file_batches": "INSERT SELECT",
     "file_documents": "DELETE INSERT SELECT",
-    "brought_files": "DELETE INSERT SELECT",
+    "brought_files": "DELETE INSERT SELECT UPDATE(checked_at, content_code)",
     "generations": "INSERT SELECT UPDATE(state)",
     "group_grants": "DELETE INSERT SELECT",
     "idempotency_keys": "DELETE INSERT SELECT UPDATE(body, held_until, holder, source_ids, status)",

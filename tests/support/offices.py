@@ -245,19 +245,55 @@ def _entry(name: str, kind: int, **fields: int) -> bytes:
     )  # fmt: skip
 
 
-def an_xls() -> bytes:
+def an_xlsb(cells: Mapping[tuple[int, int], str] | None = None) -> bytes:
+    """A binary workbook, record by record, with a sheet of these texts by row and column."""
+    given = cells or {(row, column): text for row, texts in enumerate(ROWS) for column, text in enumerate(texts)}
+    written = b"".join(
+        _packed(0, struct.pack("<I13x", row)) + _packed(6, struct.pack("<II", column, 0) + _wide(text))
+        for (row, column), text in given.items()
+    )
+    sheet = _packed(129) + _packed(148, struct.pack("<4I", 0, 9, 0, 9)) + _packed(145) + written
+    named = struct.pack("<II", 0, 1) + _wide("rId1") + _wide("Leave")
+    book = _packed(131) + _packed(143) + _packed(156, named) + _packed(144) + _packed(132)
+    kind = "application/vnd.ms-excel.sheet.binary.macroEnabled.main"
+    relation = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    space = "http://schemas.openxmlformats.org/package/2006"
+    return zipped({
+        "[Content_Types].xml": f"<Types xmlns='{space}/content-types'><Override PartName='/xl/workbook.bin'"
+        f" ContentType='{kind}'/></Types>",
+        "_rels/.rels": f"<Relationships xmlns='{space}/relationships'><Relationship Id='rId1'"
+        f" Type='{relation}/officeDocument' Target='xl/workbook.bin'/></Relationships>",
+        "xl/_rels/workbook.bin.rels": f"<Relationships xmlns='{space}/relationships'><Relationship Id='rId1'"
+        f" Type='{relation}/worksheet' Target='worksheets/sheet1.bin'/></Relationships>",
+        "xl/workbook.bin": book,
+        "xl/worksheets/sheet1.bin": sheet + _packed(146) + _packed(130),
+    })  # fmt: skip
+
+
+def _packed(kind: int, content: bytes = b"") -> bytes:
+    numbers = [kind] if kind < 128 else [kind & 0x7F | 0x80, kind >> 7]
+    size = len(content)
+    sizes = [size] if size < 128 else [size & 0x7F | 0x80, size >> 7]
+    return bytes([*numbers, *sizes]) + content
+
+
+def _wide(text: str) -> bytes:
+    return struct.pack("<I", len(text)) + text.encode("utf-16-le")
+
+
+def an_xls(cells: Mapping[tuple[int, int], str] | None = None) -> bytes:
     """A workbook of the old format, record by record."""
-    cells = b"".join(
+    given = cells or {(row, column): text for row, texts in enumerate(ROWS) for column, text in enumerate(texts)}
+    written = b"".join(
         _record(0x0204, struct.pack("<HHHHB", row, column, 0, len(text), 0) + text.encode("latin-1"))
-        for row, texts in enumerate(ROWS)
-        for column, text in enumerate(texts)
+        for (row, column), text in given.items()
     )
     begin, end = _record(0x0809, struct.pack("<HHHHII", 0x0600, 5, 0, 0, 0, 0)), _record(0x000A, b"")
     name = b"Leave"
     place = len(begin) + 4 + 8 + len(name) + len(end)
     sheet = _record(0x0085, struct.pack("<IBBBB", place, 0, 0, len(name), 0) + name)
     inside = _record(0x0809, struct.pack("<HHHHII", 0x0600, 0x10, 0, 0, 0, 0))
-    return a_compound({"Workbook": begin + sheet + end + inside + cells + end})
+    return a_compound({"Workbook": begin + sheet + end + inside + written + end})
 
 
 def _record(kind: int, content: bytes) -> bytes:

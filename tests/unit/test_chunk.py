@@ -237,6 +237,12 @@ def test_a_line_is_that_of_the_beginning_also_within_a_long_block() -> None:
 def test_lines_that_are_no_lines_of_the_file_do_not_count() -> None:
     rows = [words(10, mark=f"r{number}") for number in range(4)]
     text = "\n".join(rows)
-    for repeated, expected in ((0, [5, 6, 7, 8]), (1, [5, 5, 6, 7]), (-1, [5, 7, 8, 9])):
-        block = Block(0, len(text), "table", line=5, repeated=repeated)
+    second, third = len(rows[0]) + 1, len(rows[0]) + len(rows[1]) + 2
+    for turns, expected in (
+        ((), [5, 6, 7, 8]),
+        (((second, 5),), [5, 5, 6, 7]),
+        (((second, 7),), [5, 7, 8, 9]),
+        (((second + 1, 9), (third, 20)), [5, 6, 20, 21]),
+    ):
+        block = Block(0, len(text), "table", line=5, turns=turns)
         assert [one.line for one in chunks_of(ParsedDocument(text, (block,)), size=10, overlap=0)] == expected

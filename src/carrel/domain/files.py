@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from carrel.domain.ids import BatchId, DocumentId, FileId, SourceId
-from carrel.domain.library import AttributeValue, Document
+from carrel.domain.library import AttributeValue, ContentFault, Document
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """Private to who brought it. `purpose` is the sender's word; `media_type` what it declared."""
+    """Private to who brought it. `purpose` is the sender's word; `media_type` what it declared.
+
+    `fault` is what was wrong with its bytes when they were last read again.
+    """
 
     id: FileId
     name: str
@@ -20,6 +23,7 @@ class File:
     sha256: bytes
     blob_key: str
     created_at: datetime
+    fault: ContentFault | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ class ContentFault(StrEnum):
 
     MISSING = "content_missing"
     DAMAGED = "content_damaged"
+    UNREADABLE = "content_unreadable"
 
 
 class Stage(StrEnum):

@@ -1,6 +1,8 @@
 """A document as text: what a parser returns and what chunking cuts."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from operator import itemgetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,8 +11,7 @@ class Block:
 
     `heading_path` holds the headings above it, outermost first (a heading block's own text is the last of its path).
     `page` is 1-based where the format has pages, `line` where people cite lines: that of the block's first one. Each
-    further one is the next of the file, but `repeated` of them are not (a table's header that is written once more),
-    or, below zero, as many more of the file come before them.
+    further line is the next of the file, unless a turn says otherwise: (characters behind `start`, the line there).
     """
 
     start: int
@@ -19,20 +20,28 @@ class Block:
     heading_path: tuple[str, ...] = ()
     page: int | None = None
     line: int | None = None
-    repeated: int = 0
+    turns: tuple[tuple[int, int], ...] = ()
 
-    def line_after(self, ends: int) -> int | None:
-        """The line of the file behind so many line ends of this block."""
-        return self.line and self.line + (max(ends - self.repeated, 0) if ends else 0)
+    def counted_from(self, place: int) -> tuple[int, int] | None:
+        """From which place of the text on lines are counted to get to this one, and that place's line."""
+        if self.line is None:
+            return None
+        last = bisect_right(self.turns, place - self.start, key=itemgetter(0))
+        behind, line = self.turns[last - 1] if last else (0, self.line)
+        return self.start + behind, line
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """Blocks are in reading order and do not overlap. The text holds no control character but newline and tab."""
+    """Blocks are in reading order and do not overlap. The text holds no control character but newline and tab.
+
+    `scans` are pages that show something and hold no text: what is written there has to be recognised.
+    """
 
     text: str
     blocks: tuple[Block, ...]
     title: str | None = None
+    scans: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

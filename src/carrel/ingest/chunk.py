@@ -178,21 +178,20 @@ class _Lines:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._block: Block | None = None
+        self._begin: tuple[int, int] | None = None
         self._place = self._ends = 0
 
     def first(self, group: _Group, tokens: Tokens) -> int | None:
         """The line of the file on which the group begins."""
-        block, place = group[0].block, int(tokens.spans[group[0].first, 0])
-        if block.line is None:
+        place = int(tokens.spans[group[0].first, 0])
+        begin = group[0].block.counted_from(place)
+        if begin is None:
             return None
-        if block is not self._block:
-            self._block, self._place, self._ends = block, block.start, 0
-        least, most = sorted((self._place, place))
-        between = self._text.count("\n", least, most)
-        self._ends += between if place >= self._place else -between
+        if begin != self._begin or place < self._place:
+            self._begin, self._place, self._ends = begin, begin[0], 0
+        self._ends += self._text.count("\n", self._place, place)
         self._place = place
-        return block.line_after(self._ends)
+        return begin[1] + self._ends
 
 
 def _announcing(group: _Group, size: int) -> _Group:

@@ -1,12 +1,15 @@
 """Scrubbing: uploaded bytes are read again, a share of them each day, and compared with what was written down of them.
 
-What is missing or damaged is told and noted. The text stays searchable, and the same bytes may be uploaded again.
+What is missing, damaged or cannot be read is told and noted. The text stays searchable, and the same bytes may be
+uploaded again; what came from a source that refreshes itself is fetched again by its next run.
 """
 
 import asyncio
+import uuid
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -15,14 +18,15 @@ from carrel.domain.errors import NotFound, Unavailable
 from carrel.domain.ids import TenantId
 from carrel.domain.library import ContentFault
 from carrel.ports.blobs import Blobs
-from carrel.store import contents, tenants
+from carrel.store import contents, source_items, tenants
 from carrel.store.contents import Due
-from carrel.store.transaction import Database
+from carrel.store.transaction import Database, Transaction
 
 log = structlog.get_logger(__name__)
 
 _BATCH: Final = 100
-_MOST_MISSES: Final = 3  # one after the other: then it is the store that does not answer
+_Ask: TypeAlias = Callable[..., Awaitable[Sequence[Due]]]
+_KINDS: Final[tuple[_Ask, ...]] = (contents.due, contents.due_files)
 
 
 class Scrub:
@@ -35,41 +39,38 @@ class Scrub:
         self._batch = batch
 
     async def run(self) -> None:
-        """What is left of the day's share of every tenant. Raises Unavailable."""
+        """What is left of the day's share of every tenant. Raises Unavailable when the store as a whole is away."""
         async for tenant in tenants.each(self._database):
-            counted = await self._scrub(tenant)
-            if counted:
-                log.info("contents.scrubbed", tenant=str(tenant), **counted)
+            counted: Counter[str] = Counter()
+            try:
+                await self._scrub(tenant, counted)
+            finally:
+                if counted:
+                    log.info("contents.scrubbed", tenant=str(tenant), **counted)
 
-    async def _scrub(self, tenant: TenantId) -> Counter[str]:
-        """How many were read, and how many of them are missing, damaged, or could not be read for now."""
-        counted: Counter[str] = Counter()
+    async def _scrub(self, tenant: TenantId, counted: Counter[str]) -> None:
+        """Counts how many were read and good, and how many are missing, damaged or unreadable.
+
+        Whatever is found is noted, so that it is not due any more; nothing is tried twice.
+        """
         tried = set()
-        while batch := [one for one in await self._due(tenant) if one.version not in tried]:
-            misses = 0
-            for one in batch:
-                tried.add(one.version)
-                try:
+        for due in _KINDS:
+            while batch := [one for one in await self._due(tenant, due) if one.blob not in tried]:
+                for one in batch:
+                    tried.add(one.blob)
                     counted[await self._judge(tenant, one)] += 1
-                    misses = 0
-                except Unavailable:
-                    counted["unread"] += 1
-                    misses += 1
-                    if misses == _MOST_MISSES:
-                        raise
-        return counted
 
-    async def _due(self, tenant: TenantId) -> list[Due]:
+    async def _due(self, tenant: TenantId, due: _Ask) -> Sequence[Due]:
         async with self._database.transaction(for_job(tenant, None)) as tx:
-            return list(await contents.due(tx, days=self._days, most=self._batch))
+            return await due(tx, days=self._days, most=self._batch)
 
     async def _judge(self, tenant: TenantId, one: Due) -> str:
         fault = await self._fault(one)
         async with self._database.transaction(for_job(tenant, one.owner)) as tx:
-            is_there = await contents.note(tx, one.version, fault)
+            is_there = await _note(tx, one, fault)
         if fault is None or not is_there:
             return "read"
-        log.warning(_EVENTS[fault], tenant=str(tenant), document=str(one.document), version=str(one.version))
+        log.warning(_EVENTS[fault], tenant=str(tenant), **_named(one))
         return fault.removeprefix("content_")
 
     async def _fault(self, one: Due) -> ContentFault | None:
@@ -80,7 +81,31 @@ class Scrub:
                 size += len(piece)
         except NotFound:
             return ContentFault.MISSING
+        except Unavailable:
+            await self._blobs.missing([f"{uuid.uuid4()}/none"])  # raises where it is not these bytes but the store
+            return ContentFault.UNREADABLE
         return None if (size, digest.digest()) == (one.size, one.fingerprint) else ContentFault.DAMAGED
 
 
-_EVENTS: Final = {ContentFault.MISSING: "content.missing", ContentFault.DAMAGED: "content.damaged"}
+async def _note(tx: Transaction, one: Due, fault: ContentFault | None) -> bool:
+    """False when the version or the file has gone."""
+    if not isinstance(one.holder, tuple):
+        return await contents.note_file(tx, one.holder, fault)
+    version, document = one.holder
+    if fault is not None:
+        await source_items.forget_tag(tx, document)
+    return await contents.note(tx, version, fault)
+
+
+def _named(one: Due) -> dict[str, str]:
+    if not isinstance(one.holder, tuple):
+        return {"file": str(one.holder)}
+    version, document = one.holder
+    return {"document": str(document), "version": str(version)}
+
+
+_EVENTS: Final = {
+    ContentFault.MISSING: "content.missing",
+    ContentFault.DAMAGED: "content.damaged",
+    ContentFault.UNREADABLE: "content.unreadable",
+}

@@ -154,14 +154,14 @@ async def _faults(database: Database, known: Sequence[Tenant]) -> Sequence[Remar
     for tenant in known:
         async with database.transaction(enter(console(tenant.id), Permission.METADATA)) as tx:
             counted = await contents.count(tx)
-        if counted.missing or counted.damaged:
+        if counted.missing or counted.damaged or counted.unreadable:
             sentence = (
-                f"Of {counted.versions} uploads in {tenant.slug} the bytes of {counted.missing} are missing and those"
-                f" of {counted.damaged} damaged; upload them again. `content.missing` and `content.damaged` in the log"
-                " name their documents."
+                f"Of {counted.versions} uploads in {tenant.slug} the bytes of {counted.missing} are missing, those of"
+                f" {counted.damaged} damaged, and those of {counted.unreadable} cannot be read; upload them again."
+                " `content.missing`, `content.damaged` and `content.unreadable` in the log name them."
             )
             remarks.append(Remark(Mark.WRONG, "contents", sentence))
-    return remarks or [Remark(Mark.GOOD, "contents", "No uploaded bytes were found missing or damaged.")]
+    return remarks or [Remark(Mark.GOOD, "contents", "No uploaded bytes were found missing, damaged or unreadable.")]
 
 
 async def _degraded(database: Database, known: Sequence[Tenant]) -> Sequence[Remark]:

@@ -141,6 +141,7 @@ class Ocr(Group):
         description="Languages of scanned documents, with plus signs between them; `none` turns it off.",
     )
     seconds: float = Field(default=600.0, gt=0, le=36_000, description="Processor time that one document may take.")
+    at_once: int = Field(default=1, ge=1, le=64, description="Documents that are recognised at the same time.")
 
 
 class QuotaDefaults(Group):

@@ -1,26 +1,29 @@
-"""The bytes that versions name: which are due to be read again, and what was found wrong with them."""
+"""The bytes that versions and brought files name: which are due to be read again, and what was wrong with them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from carrel.domain.ids import DocumentId, UserId, VersionId
+from carrel.domain.ids import DocumentId, FileId, UserId, VersionId
 from carrel.domain.library import ContentFault
 from carrel.store.transaction import Statement, Transaction
 
 _DUE: Final = Statement("select * from due_contents(:days, :most)")
+_DUE_FILES: Final = Statement("select * from due_files(:days, :most)")
 _COUNT: Final = Statement("select * from count_contents()")
 _NOTE: Final = Statement("""
     update document_versions set checked_at = now(), content_code = :fault where tenant_id = :tenant and id = :id
+""")
+_NOTE_FILE: Final = Statement("""
+    update brought_files set checked_at = now(), content_code = :fault where tenant_id = :tenant and id = :id
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Bytes to be read again, as they must be."""
+    """Bytes to be read again, as they must be: those of a version of a document, or of a file that was brought."""
 
-    version: VersionId
-    document: DocumentId
+    holder: tuple[VersionId, DocumentId] | FileId
     owner: UserId | None
     blob: str
     size: int
@@ -37,17 +40,19 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
+    """`versions` counts brought files as well."""
+
     versions: int
     missing: int
     damaged: int
+    unreadable: int
 
 
 async def due(tx: Transaction, *, days: int, most: int) -> Sequence[Due]:
     """Whoever owns them: none is left when the day's share has been read, of which all is read once in so many days."""
     return [
         Due(
-            VersionId(row["version_id"]),
-            DocumentId(row["document_id"]),
+            (VersionId(row["version_id"]), DocumentId(row["document_id"])),
             row["owner_id"] and UserId(row["owner_id"]),
             row["blob_key"],
             row["size"],
@@ -57,13 +62,26 @@ async def due(tx: Transaction, *, days: int, most: int) -> Sequence[Due]:
     ]
 
 
+async def due_files(tx: Transaction, *, days: int, most: int) -> Sequence[Due]:
+    """The same of files: they have a share of their own."""
+    return [
+        Due(FileId(row["file_id"]), UserId(row["owner_id"]), row["blob_key"], row["size"], row["sha256"])
+        for row in await tx.rows(_DUE_FILES, days=days, most=most)
+    ]
+
+
 async def note(tx: Transaction, version: VersionId, fault: ContentFault | None) -> bool:
     """What was found just now. False when the version has gone."""
     return await tx.run(_NOTE, id=version, fault=fault) > 0
+
+
+async def note_file(tx: Transaction, file: FileId, fault: ContentFault | None) -> bool:
+    """What was found just now. False when the file has gone."""
+    return await tx.run(_NOTE_FILE, id=file, fault=fault) > 0
 
 
 async def count(tx: Transaction) -> Counted:
     """Of the whole tenant, private documents included."""
     row = await tx.row(_COUNT)
     assert row is not None
-    return Counted(row["versions"], row["missing"], row["damaged"])
+    return Counted(row["versions"], row["missing"], row["damaged"], row["unreadable"])

@@ -10,14 +10,14 @@ from carrel.domain.access import TenantGrant
 from carrel.domain.errors import NotFound
 from carrel.domain.files import Batch, File, Part
 from carrel.domain.ids import BatchId, DocumentId, FileId, SourceId, UserId, document_id, new_id
-from carrel.domain.library import Blob, Source
+from carrel.domain.library import Blob, ContentFault, Source
 from carrel.store import documents
 from carrel.store.steps import Step, Walked, walked
 from carrel.store.transaction import Statement, Transaction
 
 # Files of whoever asks are shown by row-level security; a limited key sees of its maker's those that it brought itself.
 _MINE = "(:credential::uuid is null or x.credential_id = :credential)"
-_COLUMNS = "x.id, x.name, x.purpose, x.media_type, x.size, x.sha256, x.blob_key, x.created_at"
+_COLUMNS = "x.id, x.name, x.purpose, x.media_type, x.size, x.sha256, x.blob_key, x.created_at, x.content_code"
 _ADD = Statement("""
     insert into brought_files (tenant_id, id, owner_id, credential_id, name, purpose, media_type, size, sha256,
                                blob_key)
@@ -210,6 +210,7 @@ def _file(row: Any) -> File:
         sha256=row["sha256"],
         blob_key=row["blob_key"],
         created_at=row["created_at"],
+        fault=row["content_code"] and ContentFault(row["content_code"]),
     )
 
 

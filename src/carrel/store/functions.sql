@@ -1137,13 +1137,39 @@ language sql stable security definer set search_path = carrel, pg_temp as $$
 $$;
 
 -- owner: jobs
--- How many of a tenant's versions have lost their bytes, or have others than were brought: numbers alone.
-create or replace function count_contents()
-returns table (versions bigint, missing bigint, damaged bigint)
+-- The same of the files that were brought without a place yet: due_contents says what is due.
+create or replace function due_files(days integer, most integer)
+returns table (file_id uuid, owner_id uuid, blob_key text, size bigint, sha256 bytea)
 language sql stable security definer set search_path = carrel, pg_temp as $$
-    select count(*), count(*) filter (where v.content_code = 'content_missing'),
-           count(*) filter (where v.content_code = 'content_damaged')
-    from document_versions v where v.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
+    (select f.id, f.owner_id, f.blob_key, f.size, f.sha256 from brought_files f
+     where f.content_code is not null and f.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
+       and f.checked_at < now() - interval '1 day'
+     order by f.checked_at limit most)
+    union all
+    (select f.id, f.owner_id, f.blob_key, f.size, f.sha256 from brought_files f
+     where f.content_code is null and f.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
+       and coalesce(f.checked_at, f.created_at) < now() - make_interval(hours => days * 12)
+     order by coalesce(f.checked_at, f.created_at), f.id
+     limit (select least(most, greatest(0, (count(*) + days - 1) / days
+                                           - count(*) filter (where s.checked_at > now() - interval '1 day')))
+            from brought_files s
+            where s.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and s.content_code is null))
+$$;
+
+-- owner: jobs
+-- How many of a tenant's versions and files have lost their bytes, have others than were brought, or have some that
+-- cannot be read: numbers alone.
+create or replace function count_contents()
+returns table (versions bigint, missing bigint, damaged bigint, unreadable bigint)
+language sql stable security definer set search_path = carrel, pg_temp as $$
+    select count(*), count(*) filter (where k.content_code = 'content_missing'),
+           count(*) filter (where k.content_code = 'content_damaged'),
+           count(*) filter (where k.content_code = 'content_unreadable')
+    from (
+        select v.content_code from document_versions v where v.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
+        union all
+        select f.content_code from brought_files f where f.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
+    ) k
 $$;
 
 -- owner: jobs

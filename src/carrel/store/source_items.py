@@ -69,6 +69,10 @@ _LIST = Statement("""
     order by changed_at desc, id desc limit :most
 """)
 _FORGET_TAGS = Statement("update source_items set tag = null where tenant_id = :tenant and source_id = :source")
+_FORGET_TAG = Statement("""
+    update source_items set tag = null, revision = revision + 1
+    where tenant_id = :tenant and document_id = :document and tag is not null
+""")
 _CLEAR = Statement("delete from source_items where tenant_id = :tenant and source_id = :source")
 
 
@@ -202,6 +206,11 @@ async def listed(
 async def forget_tags(tx: Transaction, source: SourceId) -> None:
     """All is read again: the tags are another place's."""
     await tx.run(_FORGET_TAGS, source=source)
+
+
+async def forget_tag(tx: Transaction, document: DocumentId) -> None:
+    """The thing that became this document is read again the next time, whatever its place says of it."""
+    await tx.run(_FORGET_TAG, document=document)
 
 
 async def clear(tx: Transaction, source: SourceId) -> None:

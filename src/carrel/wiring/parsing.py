@@ -52,7 +52,14 @@ async def parsing(settings: Settings) -> AsyncIterator["SandboxedParser | Scanni
     parser: SandboxedParser | ScanningParser = texts
     if found := recognition(settings):
         patience = settings.ocr.seconds
-        scans = SandboxedParser(memory=memory, seconds=patience, wall=patience * 1.5, formats=SCANS, ocr=found)
+        scans = SandboxedParser(
+            memory=memory,
+            seconds=patience,
+            wall=patience * 1.5,
+            at_once=settings.ocr.at_once,
+            formats=SCANS,
+            ocr=found,
+        )
         parser = ScanningParser(texts, scans)
     try:
         yield parser

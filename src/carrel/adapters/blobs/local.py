@@ -86,8 +86,12 @@ class LocalBlobs:
         return self._root / key
 
     def _missing(self, keys: Collection[str]) -> set[str]:
-        missing = {key for key in keys if not (self._root / key).is_file()}
-        if missing and not self._root.is_dir():
+        try:
+            missing = {key for key in keys if not (self._root / key).is_file()}
+            is_there = not missing or self._root.is_dir()
+        except OSError as error:
+            raise _unreadable(error) from error
+        if not is_there:
             raise Unavailable("The folder of uploaded bytes is not there.", code="blobs_unavailable")
         return missing
 

@@ -68,13 +68,13 @@ class Archive:
                 content.write(piece)
         return content.getvalue()
 
-    def copied(self, wanted: Callable[[str], bool], judge: Callable[[bytes], None]) -> bytes:
+    def copied(self, wanted: Callable[[str], bool], judge: Callable[[str, bytes], None]) -> bytes:
         """A new zip file of the wanted members, each judged: for a library that unpacks by itself."""
         copy = BytesIO()
         with ZipFile(copy, "w", ZIP_STORED) as target:
             for name in filter(wanted, self._members):
                 content = self.read(name)
-                judge(content)
+                judge(name, content)
                 target.writestr(name, content)
         return copy.getvalue()
 

@@ -1,6 +1,7 @@
 """Bytes that should be text, as text."""
 
 import codecs
+import re
 
 import chardet
 
@@ -31,6 +32,7 @@ _WINDOWS = tuple(f"cp125{digit}" for digit in range(9))
 _OTHERS = ("iso8859-2", "iso8859-5", "iso8859-7", "iso8859-9", "iso8859-15", "koi8-r", "koi8-u", "tis-620", "cp874")
 _KNOWN = frozenset((*_ASIAN, *_WINDOWS, *_OTHERS))
 _WESTERN = "cp1252"
+_NO_LINE_ENDS = re.compile("[\x0b\x0c\x85\u2028\u2029]")  # such as the feed between two printed pages
 _CONTROLS = bytes(code for code in range(32) if code not in b"\b\t\n\f\r\x1b") + b"\x7f"
 _FEW_CONTROLS = 8
 _BINARY_SHARE = 0.03  # compressed or random bytes hold 10 % of them
@@ -54,19 +56,24 @@ def prepare() -> None:
 
 
 def text_of(content: bytes, *, declared: str | None = None) -> str:
-    """Clean text. `declared` is the encoding that the document names; it is believed when UTF-8 does not fit.
+    """Clean text, with the lines that an editor counts.
 
-    Raises Unreadable `damaged_document` for bytes that are no text.
+    `declared` is the encoding that the document names; it is believed when UTF-8 does not fit. Raises Unreadable
+    `damaged_document` for bytes that are no text.
     """
     for mark, encoding in _BOMS:
         if content.startswith(mark):
-            return clean(content[len(mark) :].decode(encoding, "replace"))
+            return _clean(content[len(mark) :].decode(encoding, "replace"))
     if _is_binary(content):
         raise Unreadable("These bytes are not text.")
     try:
-        return clean(content.decode())
+        return _clean(content.decode())
     except UnicodeDecodeError:
-        return clean(_decoded(content, declared))
+        return _clean(_decoded(content, declared))
+
+
+def _clean(text: str) -> str:
+    return clean(_NO_LINE_ENDS.sub(" ", text))
 
 
 def _is_binary(content: bytes) -> bool:

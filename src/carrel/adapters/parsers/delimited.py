@@ -20,11 +20,12 @@ Quoting: TypeAlias = Literal[0, 3]
 
 
 class Row(NamedTuple):
-    """`line` is the first of the `lines` of the file that it fills."""
+    """`line` is the first of the `lines` of the file that it fills. `raw` are the cells with their line ends."""
 
     line: int
     lines: int
     cells: list[str]
+    raw: list[str]
 
 
 def columns_of(text: str, delimiter: str, quoting: Quoting = csv.QUOTE_MINIMAL) -> int:
@@ -43,7 +44,7 @@ def read(text: str, delimiter: str, quoting: Quoting, begin: int = 1) -> Iterato
             if len(named) > _COLUMNS:
                 raise Unreadable(f"A row has more than {_COLUMNS:,} columns.", code="parser_output")
             if any(named):
-                yield Row(begin + done, reader.line_num - done, named)
+                yield Row(begin + done, reader.line_num - done, named, cells)
             done = reader.line_num
     except csv.Error as error:
         raise Unreadable("The rows cannot be told apart.") from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from carrel.adapters.parsers.draft import Draft
+from carrel.adapters.parsers.trail import Mark, visible
 
 NAMING: Final = ("title", "name", "id", "key", "kind")  # what an entry without a key of its own is called by
 _SMALL: Final = 600  # characters of an entry that stands among its neighbours, without a heading
@@ -33,22 +34,26 @@ class Entry:
 
 
 class Lines:
-    """`numbers` says for each line where in the file it stands."""
+    """`numbers` says for each line where in the file it stands; `marks`, where one is several there, how it goes on."""
 
     def __init__(self, texts: Sequence[str] = (), first: int = 1) -> None:
         self.texts = list(texts)
         self.numbers = array("L", range(first, first + len(self.texts)))
+        self.marks: dict[int, Sequence[Mark]] = {}
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    def add(self, depth: int, text: str, number: int) -> None:
+    def add(self, depth: int, text: str, number: int, marks: Sequence[Mark] = ()) -> None:
         """Text of several lines goes on below itself, and what is in an item begins beside its mark."""
         indent = " " * min(depth * _INDENT, _MOST_INDENT)
         first, *others = text.split("\n")
         if self.texts and self.texts[-1].lstrip() == "-" and len(self.texts[-1]) <= len(indent):
             indent = self.texts.pop() + " "
-            number = self.numbers.pop()
+            self.numbers.pop()
+        if marks:
+            before = visible(indent)
+            self.marks[len(self.texts)] = [Mark(before + seen, line) for seen, line in marks]
         self.texts.append(indent + first)
         self.texts.extend(" " * (len(indent) + _INDENT) + other for other in others)
         self.numbers.extend([number] * (1 + len(others)))
@@ -64,13 +69,14 @@ class _Writer:
         self._draft = draft
         self._texts = lines.texts
         self._numbers = lines.numbers
+        self._marks = lines.marks
 
     def write(self, first: int, last: int, entries: Sequence[Entry], level: int) -> None:
         place = first
         for entry in entries:
             if level <= _TOP + _DEEPEST and self._is_large(entry):
                 self._add(place, entry.first)
-                self._draft.heading(level, entry.name, line=self._numbers[entry.first])
+                self._draft.heading(level, entry.name, line=self._numbers[self._named_at(entry)])
                 self._write_entry(entry, level)
                 place = entry.last
         if place > first:
@@ -78,10 +84,15 @@ class _Writer:
         self._add(place, last)
 
     def _write_entry(self, entry: Entry, level: int) -> None:
-        notes = [text for text in self._texts[entry.first : entry.body] if text.lstrip().startswith("#")]
-        if notes:
-            self._draft.block("code", "\n".join(notes), line=self._numbers[entry.first])
+        places = [one for one in range(entry.first, entry.body) if self._texts[one].lstrip().startswith("#")]
+        if places:
+            self._add_lines([self._texts[one] for one in places], places)
         self.write(entry.body, entry.last, entry.entries, level + 1)
+
+    def _named_at(self, entry: Entry) -> int:
+        """Behind what is noted above it."""
+        named = (place for place in range(entry.first, entry.body) if not _is_note(self._texts[place]))
+        return next(named, min(entry.body, entry.last - 1))
 
     def _is_large(self, entry: Entry) -> bool:
         length = 0
@@ -95,10 +106,15 @@ class _Writer:
         for begin, end in self._parts(first, last):
             texts = self._texts[begin:end]
             outer = min((_indent_of(text) for text in texts if text.strip()), default=0)
-            ends = end - begin - 1
-            together = self._numbers[end - 1] - self._numbers[begin] == ends
-            text = "\n".join(text[min(outer, _indent_of(text)) :] for text in texts)
-            self._draft.block("code", text, line=self._numbers[begin], repeated=0 if together else ends)
+            self._add_lines([text[min(outer, _indent_of(text)) :] for text in texts], range(begin, end))
+
+    def _add_lines(self, texts: Sequence[str], places: Sequence[int]) -> None:
+        marks, seen = [], 0
+        for text, place in zip(texts, places, strict=True):
+            marks.append(Mark(seen, self._numbers[place]))
+            marks += [Mark(seen + more, line) for more, line in self._marks.get(place, ())]
+            seen += visible(text)
+        self._draft.block("code", "\n".join(texts), line=self._numbers[places[0]], marks=marks)
 
     def _parts(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Cut where something begins that stands as far out as anything here."""
@@ -114,6 +130,10 @@ class _Writer:
             place, length = end, length + item
         if last > begin:
             yield begin, last
+
+
+def _is_note(text: str) -> bool:
+    return not text.strip() or text.lstrip().startswith("#")
 
 
 def _indent_of(text: str) -> int:

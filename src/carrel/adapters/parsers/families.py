@@ -8,7 +8,7 @@ from typing import Any
 
 from carrel.adapters.parsers.zygote_process import ZygoteProcess
 
-REST = 300.0  # seconds without a document after which a zygote is ended
+REST = 60.0  # seconds without a document after which a zygote is ended: it holds tens of megabytes
 
 
 class Family:

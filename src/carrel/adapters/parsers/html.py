@@ -10,6 +10,7 @@ from carrel.adapters.parsers.draft import Draft
 from carrel.adapters.parsers.frame import without_frame
 from carrel.adapters.parsers.steps import steps
 from carrel.adapters.parsers.tag_writer import TagWriter
+from carrel.adapters.parsers.trail import Seeker
 from carrel.domain.text import ParsedDocument
 
 # What a person does not see is not quoted to anybody: it is where instructions to models are hidden.
@@ -69,9 +70,9 @@ def _title(tree: LexborHTMLParser) -> str | None:
     return title.text() if title else None
 
 
-def write(writer: TagWriter, source: str) -> None:
-    """Adds a piece of HTML that stands in a document of another format."""
-    _write(writer, _tree(source))
+def write(writer: TagWriter, source: str, *, line: int | None = None) -> None:
+    """Adds a piece of HTML that stands in a document of another format, beginning on this line of it."""
+    _write(writer, _tree(source), Seeker(source, line) if line else None)
 
 
 def has_heading(source: str) -> bool:
@@ -96,10 +97,10 @@ def _tree(source: str) -> LexborHTMLParser:
         raise MemoryError from error
 
 
-def _write(writer: TagWriter, tree: LexborHTMLParser) -> None:
+def _write(writer: TagWriter, tree: LexborHTMLParser, seeker: Seeker | None = None) -> None:
     _drop(tree, f"{_UNSEEN}, aside, footer")
     if tree.body:
-        _walk(writer, tree.body)
+        _walk(writer, tree.body, seeker)
 
 
 def _drop(tree: LexborHTMLParser, selector: str) -> None:
@@ -107,20 +108,27 @@ def _drop(tree: LexborHTMLParser, selector: str) -> None:
         node.remove()  # not `decompose`, which would free nodes that stand later in this list
 
 
-def _walk(writer: TagWriter, root: LexborNode) -> None:
+def _walk(writer: TagWriter, root: LexborNode, seeker: Seeker | None = None) -> None:
     for entering, node in steps(root):
-        _step(writer, node, entering=entering)
+        _step(writer, node, seeker, entering=entering)
 
 
-def _step(writer: TagWriter, node: LexborNode, *, entering: bool) -> None:
+def _step(writer: TagWriter, node: LexborNode, seeker: Seeker | None, *, entering: bool) -> None:
     tag = node.tag or ""
     if node.is_text_node:
         if entering:
-            writer.text(node.text_content or "")
+            _say(writer, node.text_content or "", seeker)
     elif entering:
         writer.enter(tag, start=_start(node) if tag == "ol" else 1)
     else:
         writer.leave(tag)
+
+
+def _say(writer: TagWriter, text: str, seeker: Seeker | None) -> None:
+    for part in text.splitlines(keepends=True) if seeker else (text,):
+        if seeker and (line := seeker.line_of(part)):
+            writer.go_on(line)
+        writer.text(part)
 
 
 def _start(node: LexborNode) -> int:

@@ -131,7 +131,8 @@ class _Reader:
         entry = Entry(above.key or f"{above.entry.name} {above.count + 1}".strip(), len(self._lines), len(self._lines))
         if len(self._open) >= self._outside:
             self._lines.add(self._depth, f"{above.key}:" if above.key is not None else "-", token.line)
-            entry.body += above.key is not None
+            entry.first = len(self._lines) - 1  # beside the mark of an item there may have been room
+            entry.body = entry.first + (above.key is not None)
         above.entry.entries.append(entry)
         self._done(above)
         self._open.append(_Open(entry, is_list=token.text == "["))

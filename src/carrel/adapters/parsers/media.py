@@ -81,7 +81,7 @@ _ZIP_MARK, _OLE_MARK, _RTF_MARK = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"{\\rtf"
 _ZIP_HEADER = 30
 _UNPACKED = 1 << 16  # of the list of parts: it says in its first lines what the document is
 _MAIN = re.compile(
-    rb"(wordprocessingml|ms-word|presentationml|ms-powerpoint|spreadsheetml|ms-excel)\.([\w.]*)main\+xml"
+    rb"(wordprocessingml|ms-word|presentationml|ms-powerpoint|spreadsheetml|ms-excel)\.([\w.]*)main(?:\+xml)?"
 )
 _FAMILIES = {
     b"wordprocessingml": DOCX, b"ms-word": DOCX, b"presentationml": PPTX, b"ms-powerpoint": PPTX,

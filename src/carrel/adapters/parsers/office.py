@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from carrel.adapters.parsers import archive, docx, epub, markup, media, odf, ods, ole, pptx, rtf, sheets
+from carrel.adapters.parsers import archive, docx, epub, markup, media, odf, ods, ole, pptx, records, rtf, sheets
 from carrel.adapters.parsers.archive import Archive
 from carrel.adapters.parsers.opc import CONTENT_TYPES, Package
 from carrel.domain.errors import Unreadable
@@ -68,5 +68,6 @@ def _compound(content: bytes) -> ParsedDocument:
     if streams & _LEGACY:
         raise Unreadable("The document is of an old format.", code="legacy_format")
     if streams & _WORKBOOKS:
+        records.demand_room_for_old(ole.stream(content, _WORKBOOKS))
         return sheets.read_workbook(content)
     raise Unreadable("This compound file is no document that is read.")

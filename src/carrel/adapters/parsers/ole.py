@@ -1,7 +1,7 @@
 """Microsoft's compound files: which streams stand at their top. Enough to know what a document is."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from carrel.domain.errors import Unreadable
@@ -11,6 +11,8 @@ _HEADER: Final = 512
 _ENTRY: Final = 128
 _FREE: Final = 0xFFFFFFFA  # from here on no number names a sector
 _IN_HEADER: Final = 109  # sectors of the table that the header itself names
+_LARGE: Final = 4_096
+_SMALL: Final = 64
 _SECTORS: Final = 4_096  # of the directory: 16,000 streams and more
 
 
@@ -21,6 +23,39 @@ def streams(content: bytes) -> set[str]:
         return set(_top(entries))
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise Unreadable("The compound file is damaged.") from error
+
+
+def stream(content: bytes, names: Collection[str]) -> bytes:
+    """What is in the first stream of one of these names; nothing if there is none. Raises Unreadable."""
+    try:
+        entries = list(_directory(content))
+        entry = next((one for one in entries if _name(one) in names), None)
+        return b"" if entry is None else _stream(content, entries[0], entry)
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise Unreadable("The compound file is damaged.") from error
+
+
+def _stream(content: bytes, root: bytes, entry: bytes) -> bytes:
+    """Small ones lie in small sectors, which lie in the root's own stream."""
+    start, size = struct.unpack_from("<II", entry, 116)
+    if size >= _LARGE:
+        return b"".join(_sectors(content, start))[:size]
+    inside = b"".join(_sectors(content, struct.unpack_from("<I", root, 116)[0]))
+    table = b"".join(_sectors(content, struct.unpack_from("<I", content, 60)[0]))
+    found = bytearray()
+    while start < _FREE and len(found) < size:
+        found += inside[start * _SMALL : (start + 1) * _SMALL]
+        start = struct.unpack_from("<I", table, 4 * start)[0]
+    return bytes(found[:size])
+
+
+def _sectors(content: bytes, sector: int) -> Iterator[bytes]:
+    size = 1 << struct.unpack_from("<H", content, 30)[0]
+    for _ in range(len(content) // size):
+        if sector >= _FREE:
+            return
+        yield content[(sector + 1) * size : (sector + 2) * size]
+        sector = _next(content, sector, size)
 
 
 def _directory(content: bytes) -> Iterator[bytes]:
@@ -65,6 +100,10 @@ def _top(entries: list[bytes]) -> Iterator[str]:
             continue
         seen.add(number)
         entry = entries[number]
-        length = struct.unpack_from("<H", entry, 64)[0]
-        yield entry[: max(0, min(length, 64) - 2)].decode("utf-16-le")
+        yield _name(entry)
         waiting += struct.unpack_from("<II", entry, 68)
+
+
+def _name(entry: bytes) -> str:
+    length = struct.unpack_from("<H", entry, 64)[0]
+    return entry[: max(0, min(length, 64) - 2)].decode("utf-16-le")

@@ -46,9 +46,12 @@ def _opened(content: bytes) -> pdfium.Document:
 def _write(draft: Draft, pdf: pdfium.Document, outline: Outline, index: int) -> bool:
     """Whether the page could be loaded."""
     try:
-        lines = _page_lines(pdf, index)
-        if recognise.is_loaded() and not any(line.text.strip() for line in lines):
-            recognise.write(draft, _recognised(pdf, index), page=index + 1, path=outline.path(index, None))
+        lines, shows = _page_lines(pdf, index)
+        if shows and not any(line.text.strip() for line in lines):
+            if recognise.is_loaded():
+                recognise.write(draft, _recognised(pdf, index), page=index + 1, path=outline.path(index, None))
+            else:
+                draft.scans.append(index + 1)
     except PdfiumError:
         return False
     for paragraph in paragraphs_of(lines, apart=lambda line: outline.names(index, line.text)):
@@ -59,11 +62,13 @@ def _write(draft: Draft, pdf: pdfium.Document, outline: Outline, index: int) -> 
     return True
 
 
-def _page_lines(pdf: pdfium.Document, index: int) -> list[Line]:
+def _page_lines(pdf: pdfium.Document, index: int) -> tuple[list[Line], bool]:
+    """And whether the page shows anything at all."""
     page = pdf[index]
     text_page = page.get_textpage()
     try:
-        return lines_of(text_page)
+        shows = pdfium.raw.FPDFPage_CountObjects(page) + pdfium.raw.FPDFPage_GetAnnotCount(page) > 0
+        return lines_of(text_page), shows
     finally:
         text_page.close()
         page.close()

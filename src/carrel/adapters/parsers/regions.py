@@ -1,12 +1,12 @@
 """Parts of a page that stay one block: a list, a table, preformatted text. Whatever stands inside becomes its lines."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from carrel.adapters.parsers import tables
 from carrel.adapters.parsers.characters import squeezed
+from carrel.adapters.parsers.trail import Mark, Trail, marks_of
 
 LISTS = frozenset({"ul", "ol", "menu"})
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
@@ -25,16 +25,11 @@ def collapsed(text: str) -> str:
     return _SPACES.sub(" ", text)
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A block, how many lines behind its region's first it begins, and `repeated` as for `Block`.
-
-    The lines are Markdown's, which rules one below the header of a table and writes each row as one.
-    """
+class Written(NamedTuple):
+    """A block, and where in the file its parts stand, if that was told."""
 
     text: str
-    after: int = 0
-    repeated: int = 0
+    marks: Sequence[Mark] = ()
 
 
 class Region(Protocol):
@@ -42,6 +37,7 @@ class Region(Protocol):
 
     kind: str
 
+    def at(self, line: int) -> None: ...
     def text(self, text: str) -> None: ...
     def enter(self, tag: str, *, start: int) -> None: ...
     def leave(self, tag: str) -> None: ...
@@ -54,20 +50,23 @@ class ListRegion:
     kind = "list"
 
     def __init__(self) -> None:
-        self._words: list[str] = []
+        self._words = Trail()
         self._numbers: list[int | None] = []  # per open list its next number, None without numbers
         self._preformatted = 0
         self._fresh = False  # nothing stands behind the mark yet: `<li><p>` opens no second line
 
+    def at(self, line: int) -> None:
+        self._words.at(line)
+
     def text(self, text: str) -> None:
         if not self._preformatted:
             text = collapsed(text).lstrip() if self._fresh else collapsed(text)
-        self._words.append(text)
+        self._words.add(text)
         self._fresh = self._fresh and not text
 
     def enter(self, tag: str, *, start: int) -> None:
         if tag == "li":
-            self._words.append(self._mark())
+            self._words.add(self._mark())
             self._fresh = True
         elif tag in BREAKING:
             self._break()
@@ -83,11 +82,12 @@ class ListRegion:
             self._break()
 
     def blocks(self) -> Iterable[Written]:
-        yield Written("\n".join(line.rstrip() for line in "".join(self._words).split("\n") if line.strip()))
+        words, marks = self._words.taken()
+        yield Written("\n".join(line.rstrip() for line in words.split("\n") if line.strip()), marks)
 
     def _break(self) -> None:
         if not self._fresh:
-            self._words.append("\n")
+            self._words.add("\n")
 
     def _mark(self) -> str:
         indent = "\n" + "  " * min(len(self._numbers) - 1, _DEEPEST)
@@ -105,11 +105,17 @@ class TableRegion:
 
     def __init__(self) -> None:
         self._rows: list[list[str]] = []
+        self._lines: list[int | None] = []  # of the rows, where they are told
+        self._line: int | None = None  # on which this row begins
         self._header: int | None = None  # its place among the rows
         self._named = True  # nothing but cells with names stands in this row
         self._cells: list[str] = []
         self._words: list[str] = []
         self._depth = 0
+
+    def at(self, line: int) -> None:
+        if self._line is None:
+            self._line = line
 
     def text(self, text: str) -> None:
         self._words.append(text)
@@ -135,41 +141,42 @@ class TableRegion:
     def blocks(self) -> Iterable[Written]:
         """A long table is several, each with the header."""
         self._row()
-        if self._header is None:
-            return map(Written, tables.blocks_of(self._rows, None))
-        captions, header, rows = self._rows[: self._header], self._rows[self._header], self._rows[self._header + 1 :]
-        first, *others = tables.blocks_of(rows, header)
-        above = "\n".join([*map(tables.line_of, captions), first])
-        return [Written(above, repeated=-1), *_below(first, others)]
+        above = 0 if self._header is None else self._header + 1
+        captions = list(map(tables.line_of, self._rows[: max(above - 1, 0)]))
+        for part in tables.parts_of(self._rows[above:], self._rows[above - 1] if above else None):
+            text = "\n".join([*captions, part.text])
+            yield Written(text, self._marks(text, [above + row for row in part.rows], is_first=part.is_first))
+            captions = []
+
+    def _marks(self, text: str, rows: Sequence[int], *, is_first: bool) -> Sequence[Mark]:
+        """A header that is there again leads to what stands below it."""
+        above = text.count("\n") + 1 - len(rows)
+        places = [*(range(above) if is_first else [rows[0]] * above), *rows]
+        return marks_of(text, (self._lines[place] for place in places))
 
     def _row(self) -> None:
         self._stray()
         if any(self._cells):
-            self._rows.append(self._cells.copy())
+            self._add(self._cells.copy())
             if self._named and self._header is None:
                 self._header = len(self._rows) - 1
         self._named = True
+        self._line = None
         self._cells.clear()
 
     def _stray(self) -> None:
         """A caption, or text that its author put between the cells."""
         if words := self._taken():
-            self._rows.append([words])
+            self._add([words])
+
+    def _add(self, row: list[str]) -> None:
+        self._rows.append(row)
+        self._lines.append(self._line)
 
     def _taken(self) -> str:
         words = squeezed("".join(self._words))
         self._words.clear()
         return words
-
-
-def _below(first: str, others: Sequence[str]) -> Iterator[Written]:
-    """What follows a table's first block: rows below the header again, or one row, a line for each value."""
-    rows = first.count("\n")
-    is_wide = not rows
-    for text in others:
-        lines = text.count("\n")
-        yield Written(text, after=2 + rows, repeated=lines + 1 if is_wide else 1)
-        rows += 1 if is_wide else lines
 
 
 class PreRegion:
@@ -179,6 +186,9 @@ class PreRegion:
 
     def __init__(self) -> None:
         self._words: list[str] = []
+
+    def at(self, line: int) -> None:
+        """Its lines are those of the file."""
 
     def text(self, text: str) -> None:
         self._words.append(text)

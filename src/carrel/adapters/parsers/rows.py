@@ -6,8 +6,10 @@ from itertools import chain
 from typing import Final
 
 from carrel.adapters.parsers import decode
+from carrel.adapters.parsers.characters import squeezed
 from carrel.adapters.parsers.delimited import DELIMITERS, Quoting, Row, columns_of, read
 from carrel.adapters.parsers.draft import Draft
+from carrel.adapters.parsers.trail import Trail
 from carrel.adapters.parsers.wire import TEXT_BYTES
 from carrel.domain.text import ParsedDocument
 
@@ -80,8 +82,15 @@ def _write_table(draft: Draft, header: Row | None, rows: Iterator[Row]) -> None:
     has_rows = False
     for run in _runs(rows):
         has_rows = True
-        text = "\n".join([*above, *(_joined(row.cells) for row in run)])
-        draft.block("table", text, line=run[0].line, repeated=len(above))
+        trail = Trail()
+        trail.at(run[0].line)
+        for text in above:
+            trail.add(f"{text}\n")
+        for row in run:
+            _say_row(trail, row)
+            trail.add("\n")
+        text, marks = trail.taken()
+        draft.block("table", text, line=run[0].line, marks=marks)
     if header and not has_rows:
         draft.block("table", above[0], line=header.line)
 
@@ -103,9 +112,37 @@ def _runs(rows: Iterator[Row]) -> Iterator[list[Row]]:
 def _write_values(draft: Draft, names: Sequence[str], rows: Iterator[Row]) -> None:
     """A block for each row, and in it a line for each of its values."""
     for row in rows:
-        pairs = [
-            f"{names[place] if place < len(names) else ''}: {cell}".removeprefix(": ")
-            for place, cell in enumerate(row.cells)
-            if cell
-        ]
-        draft.block("table", "\n".join(pairs), line=row.line, repeated=len(pairs))
+        trail, line = Trail(), row.line
+        for place, cell in enumerate(row.raw):
+            if row.cells[place]:
+                trail.at(line)
+                trail.add(f"{names[place]}: " if place < len(names) and names[place] else "")
+                _say(trail, cell, line)
+                trail.add("\n")
+            line += cell.count("\n")
+        text, marks = trail.taken()
+        draft.block("table", text, line=row.line, marks=marks)
+
+
+def _say_row(trail: Trail, row: Row) -> None:
+    line = row.line
+    trail.at(line)
+    if row.lines == 1:
+        trail.add(_joined(row.cells))
+        return
+    filled = max(place for place, cell in enumerate(row.cells) if cell)
+    for place, cell in enumerate(row.raw[: filled + 1]):
+        trail.at(line)
+        trail.add(" | " if place else "")
+        _say(trail, cell, line)
+        line += cell.count("\n")
+
+
+def _say(trail: Trail, cell: str, line: int) -> None:
+    """A cell that begins on this line of the file, as one line."""
+    gap = ""
+    for number, part in enumerate(cell.split("\n")):
+        if words := squeezed(part):
+            trail.at(line + number)
+            trail.add(gap + words)
+            gap = " "

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from docutils import nodes
 from docutils.core import publish_doctree
@@ -12,12 +12,15 @@ from docutils.utils import SystemMessage
 from carrel.adapters.parsers import decode, plain
 from carrel.adapters.parsers.characters import squeezed
 from carrel.adapters.parsers.draft import Draft
+from carrel.adapters.parsers.rst_places import RstPlaces
+from carrel.adapters.parsers.trail import Seeker, Trail
 from carrel.domain.text import ParsedDocument
 
 _MOST: Final = 2_000_000  # characters: docutils reads some 200,000 in a second
 _LONGEST_LINE: Final = 10_000
-_REACH: Final = 500  # lines
 _ROLE: Final = re.compile(r":[\w:+-]{1,60}:`([^`<]{0,500}?)\s*(?:<[^`>]{0,500}>)?`")
+_MARKUP: Final = re.compile(r"[\\`*|<>_:]")
+_SPACES: Final = re.compile(r"\s+")
 _SETTINGS: Final = {
     "_disable_config": True,
     "file_insertion_enabled": False,
@@ -39,7 +42,6 @@ _LEFT_OUT: Final = (
     nodes.meta,
     nodes.decoration,
 )
-_UNPLACED: Final = (nodes.literal_block, nodes.doctest_block, nodes.math_block, nodes.table, nodes.system_message)
 DIRECTIVES: Final = (admonitions, body, images, misc, parts, references, tables)  # imported before any fork
 _LISTS: Final = (nodes.bullet_list, nodes.enumerated_list, nodes.definition_list, nodes.field_list, nodes.option_list)
 _WARM_UP: Final = (
@@ -72,11 +74,17 @@ def parse(content: bytes, *, key: str) -> ParsedDocument:
     return draft.finish(writer.title)
 
 
+class _Part(NamedTuple):
+    """`line` None: it stands where the part before it stands, or is ours."""
+
+    text: str
+    line: int | None = None
+
+
 class _Writer:
     def __init__(self, draft: Draft, source: Sequence[str]) -> None:
         self._draft = draft
-        self._source = source
-        self._line = 1
+        self._places = RstPlaces(source)
         self.title: str | None = None
 
     def write(self, tree: nodes.document) -> None:
@@ -89,112 +97,143 @@ class _Writer:
         """Writes the node, or gives what is in it."""
         if isinstance(node, _LEFT_OUT):
             return
-        line = _line_of(node) or self._line
-        if not isinstance(node, _UNPLACED):
-            self._line = max(self._line, line)
         match node:
             case nodes.title():
-                self._title(node, level, line)
+                self._title(node, level)
             case nodes.section():
                 yield from ((child, level + 1) for child in node.children)
             case nodes.system_message():
                 self._unknown(node)
             case nodes.Admonition():
                 yield from self._admonition(node, level)
-            case nodes.Element() if not self._is_written(node, line):
+            case nodes.Element() if not self._is_written(node):
                 yield from ((child, level) for child in node.children)
 
-    def _is_written(self, node: nodes.Element, line: int) -> bool:
+    def _is_written(self, node: nodes.Element) -> bool:
         """Whether it was a block of its own."""
         match node:
             case nodes.literal_block() | nodes.doctest_block() | nodes.math_block():
-                self._draft.block("code", node.astext(), line=self._found(node.astext()))
+                self._draft.block("code", node.astext(), line=self._places.of_code(node.astext()))
             case nodes.table():
-                cells = (entry.astext() for row in node.findall(nodes.row) for entry in row.children)
-                line = self._found(next(filter(str.strip, cells), ""))
-                self._draft.block("table", "\n".join(_rows(node)), line=line, repeated=_many(node))
+                self._block("table", self._rows(node))
             case _ if isinstance(node, _LISTS):
-                self._draft.block("list", "\n".join(_items(node, 0)), line=line)
+                self._block("list", self._items(node, 0))
             case nodes.line_block():
-                self._draft.block("paragraph", node.astext(), line=line)
+                self._block("paragraph", self._lines_of(node))
             case nodes.TextElement():
-                self._draft.block("paragraph", _words(node), line=line)
+                self._block("paragraph", self._said(node))
             case _:
                 return False
         return True
 
-    def _found(self, text: str) -> int:
-        """The line on which text stands that docutils does not place: the next one that holds how it begins."""
-        begin = next((line.strip() for line in text.split("\n") if line.strip()), "")
-        for line in range(self._line, min(self._line + _REACH, len(self._source) + 1)):
-            if begin and begin in self._source[line - 1]:
-                self._line = line
-                break
-        return self._line
+    def _block(self, kind: str, parts: Iterator[_Part]) -> None:
+        trail = Trail()
+        for part in parts:
+            if part.line is not None:
+                trail.at(part.line)
+            trail.add(part.text)
+        text, marks = trail.taken()
+        self._draft.block(kind, text, line=marks[0].line if marks else self._places.line, marks=marks)
 
-    def _title(self, node: nodes.title, level: int, line: int) -> None:
+    def _title(self, node: nodes.title, level: int) -> None:
         """Titles of topics and sidebars are no headings."""
         if isinstance(node.parent, nodes.document | nodes.section):
-            self._draft.heading(level, _words(node), line=max(line - 1, 1))  # docutils names its underline
+            self._draft.heading(level, _words(node), line=self._places.of(node))
             self.title = self.title or _words(node)
         else:
-            self._draft.block("paragraph", _words(node), line=line)
+            self._block("paragraph", self._said(node))
+
+    def _said(self, node: Any) -> Iterator[_Part]:
+        """Its words on one line, each with the line on which it stands."""
+        gap = ""
+        for leaf in _leaves(node):
+            seeker = Seeker(leaf.rawsource or leaf.astext(), self._places.of(leaf))
+            parts = [part for text in leaf.findall(nodes.Text) for part in text.astext().splitlines(keepends=True)]
+            words = [_ROLE.sub(r"\1", part) for part in parts]
+            if squeezed("".join(words)) != _words(leaf):  # a role that goes on over the end of a line
+                parts, words = [leaf.astext()], [_words(leaf)]
+            for part, word in zip(parts, words, strict=True):
+                yield _Part(gap + _SPACES.sub(" ", word), seeker.line_of(_begin(part)))
+                gap = ""
+            gap = " "
+
+    def _rows(self, table: nodes.table) -> Iterator[_Part]:
+        for node in table.children:
+            if isinstance(node, nodes.title):
+                yield from self._said(node)
+                yield _Part("\n")
+        for row in table.findall(nodes.row):
+            filled = max((number for number, entry in enumerate(row.children) if entry.astext().strip()), default=-1)
+            for number, entry in enumerate(row.children[: filled + 1]):
+                said = list(self._said(entry))
+                yield _Part(" | " if number else "", said[0].line if said else None)
+                yield from said
+            yield _Part("\n")
+
+    def _items(self, node: Any, depth: int) -> Iterator[_Part]:
+        """One line for each item, and those of its own lists indented below it."""
+        for number, item in enumerate(node.children, int(node.get("start", 1))):
+            mark = f"{number}. " if isinstance(node, nodes.enumerated_list) else "- "
+            leaf = next(_leaves(item), None)
+            yield _Part("  " * depth + mark, None if leaf is None else self._places.look(leaf))
+            yield from self._item(item, depth + 1)
+
+    def _item(self, item: Any, depth: int) -> Iterator[_Part]:
+        if isinstance(item, nodes.definition_list_item | nodes.field | nodes.option_list_item):
+            for number, child in enumerate(item.children):
+                yield _Part(": " if number else "")
+                yield from self._said(child)
+            yield _Part("\n")
+            return
+        for number, child in enumerate(item.children):
+            if isinstance(child, nodes.Sequential) and not isinstance(child, nodes.line_block):
+                yield _Part("\n" if not number else "")
+                yield from self._items(child, depth)
+            elif isinstance(child, nodes.literal_block):
+                line = self._places.of_code(child.astext())
+                for more, text in enumerate(child.astext().split("\n")):
+                    yield _Part(f"{text}\n", line + more)
+            else:
+                yield _Part("  " * depth if number else "")
+                yield from self._said(child)
+                yield _Part("\n")
+        if not item.children:
+            yield _Part("\n")
+
+    def _lines_of(self, block: nodes.line_block) -> Iterator[_Part]:
+        for line in block.findall(nodes.line):
+            yield from self._said(line)
+            yield _Part("\n")
 
     def _admonition(self, node: Any, level: int) -> Iterator[tuple[Any, int]]:
         name = node.children[0] if isinstance(node, nodes.admonition) and node.children else None
         if name is None:
-            self._draft.block("paragraph", f"{type(node).__name__.capitalize()}:", line=self._line)
+            kind = type(node).__name__
+            line = self._places.above(next(_leaves(node), None), f"{kind}::")
+            self._draft.block("paragraph", f"{kind.capitalize()}:", line=line)
         yield from ((child, level) for child in node.children)
 
     def _unknown(self, message: nodes.system_message) -> None:
         """A directive that docutils does not know, as those of Sphinx, is kept as it is written."""
         for child in message.children:
             if isinstance(child, nodes.literal_block):
-                self._draft.block("code", child.astext(), line=self._found(child.astext()))
+                self._draft.block("code", child.astext(), line=self._places.of_code(child.astext()))
 
 
-def _line_of(node: Any) -> int | None:
-    while node is not None:
-        if getattr(node, "line", None):
-            return int(node.line)
-        node = node.children[0] if getattr(node, "children", ()) else None
-    return None
+def _leaves(node: Any) -> Iterator[Any]:
+    """The elements that hold text and its markup, and nothing else."""
+    if isinstance(node, nodes.TextElement):
+        yield node
+        return
+    for child in node.children:
+        if not isinstance(child, nodes.Text):
+            yield from _leaves(child)
 
 
 def _words(node: Any) -> str:
     return _ROLE.sub(r"\1", squeezed(node.astext()))
 
 
-def _rows(table: nodes.table) -> Iterator[str]:
-    for node in table.children:
-        if isinstance(node, nodes.title):
-            yield _words(node)
-    for row in table.findall(nodes.row):
-        yield " | ".join(_words(entry) for entry in row.children).rstrip(" |")
-
-
-def _many(node: nodes.table) -> int:
-    """Its lines are ruled and its cells may go on, so a row's number says nothing about its line."""
-    return sum(1 for _ in node.findall(nodes.row)) + 1
-
-
-def _items(node: Any, depth: int) -> Iterator[str]:
-    """One line for each item, and those of its own lists indented below it."""
-    for number, item in enumerate(node.children, int(node.get("start", 1))):
-        mark = f"{number}. " if isinstance(node, nodes.enumerated_list) else "- "
-        lines = list(_lines(item, depth + 1))
-        yield "  " * depth + mark + (lines[0].lstrip() if lines else "")
-        yield from lines[1:]
-
-
-def _lines(item: Any, depth: int) -> Iterator[str]:
-    if isinstance(item, nodes.definition_list_item | nodes.field | nodes.option_list_item):
-        yield "  " * depth + ": ".join(_words(child) for child in item.children)
-        return
-    for child in item.children:
-        if isinstance(child, nodes.Sequential) and not isinstance(child, nodes.line_block):
-            yield from _items(child, depth)
-        elif isinstance(child, nodes.literal_block):
-            yield from child.astext().split("\n")
-        else:
-            yield "  " * depth + _words(child)
+def _begin(text: str) -> str:
+    """Up to where markup may begin or end: only what is written like this can be found."""
+    return _MARKUP.split(text.strip(), maxsplit=1)[0]

@@ -1,14 +1,17 @@
-"""Two sandboxes as one parser: what may hold a scan goes to the one that recognises text."""
+"""Two sandboxes as one parser: what holds no text goes to the one that recognises it, with limits of its own."""
 
 from pathlib import Path
 
+from carrel.adapters.parsers import media
 from carrel.adapters.parsers.sandbox import SCANS, SandboxedParser, Wall
+from carrel.domain.errors import Unreadable
 from carrel.domain.text import ParsedDocument
 
 
 class ScanningParser:
-    """Keeps the promises of `ports.parser.Parser`. `texts` reads everything else: recognising takes time and memory
-    that no text needs.
+    """Keeps the promises of `ports.parser.Parser`. `texts` reads everything that holds text: recognising takes time and
+    memory that no text needs, and has few places. A PDF comes to `scans` only if it has pages without text; where
+    recognising those fails it stays as `texts` read it.
     """
 
     def __init__(self, texts: SandboxedParser, scans: SandboxedParser) -> None:
@@ -16,8 +19,22 @@ class ScanningParser:
         self._scans = scans
 
     async def parse(self, content: Path, *, media_type: str, key: str) -> ParsedDocument:
+        if media_type == media.PDF:
+            return await self._pdf(content, key=key)
         parser = self._scans if media_type in SCANS else self._texts
         return await parser.parse(content, media_type=media_type, key=key)
+
+    async def _pdf(self, content: Path, *, key: str) -> ParsedDocument:
+        read = None
+        try:
+            read = await self._texts.parse(content, media_type=media.PDF, key=key)
+            return await self._scans.parse(content, media_type=media.PDF, key=key) if read.scans else read
+        except Unreadable as refusal:
+            if read is not None:
+                return read
+            if refusal.code != "no_text":
+                raise
+        return await self._scans.parse(content, media_type=media.PDF, key=key)
 
     async def sandbox_report(self) -> tuple[Wall, ...]:
         """Of both, since both are made in one way. Raises Unavailable."""

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import python_calamine as calamine
 
-from carrel.adapters.parsers import tables
+from carrel.adapters.parsers import records, tables
 from carrel.adapters.parsers.draft import Draft
 from carrel.adapters.parsers.extents import demand_room
 from carrel.adapters.parsers.opc import Package
@@ -29,7 +29,7 @@ _READ: Final = (".xml", ".rels", ".bin")
 
 def read(package: Package) -> ParsedDocument:
     """Macros, pictures, charts and links to other workbooks are not even handed to the library."""
-    return read_workbook(package.archive.copied(_is_wanted, demand_room), title=package.title())
+    return read_workbook(package.archive.copied(_is_wanted, _judge), title=package.title())
 
 
 def read_workbook(content: bytes, *, title: str | None = None) -> ParsedDocument:
@@ -86,6 +86,14 @@ def text_of(cell: Cell) -> str:
 
 def _is_wanted(name: str) -> bool:
     return name.lower().endswith(_READ) and not name.lower().startswith(_ASIDE)
+
+
+def _judge(name: str, part: bytes) -> None:
+    """No other part of an .xlsb has records of the kinds that cells are."""
+    if name.lower().endswith(".bin"):
+        records.demand_room_for_binary(part)
+    else:
+        demand_room(part)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
-from typing import Final
+from typing import Final, NamedTuple
 
 from carrel.adapters.parsers.characters import squeezed
 from carrel.adapters.parsers.draft import Draft
@@ -23,11 +23,22 @@ def write(draft: Draft, rows: Iterable[Sequence[str]], *, header: Sequence[str] 
     first = next(remaining, None) if header is None else None
     if first is not None and looks_like_header(first):
         header, first = first, None
-    for block in blocks_of(remaining if first is None else chain((first,), remaining), header):
-        draft.block("table", block)
+    for part in parts_of(remaining if first is None else chain((first,), remaining), header):
+        draft.block("table", part.text)
 
 
-def blocks_of(rows: Iterable[Sequence[str]], header: Sequence[str] | None) -> Iterable[str]:
+class Part(NamedTuple):
+    """A block of a table. Its last lines are of these rows, counted below the header; of a row, one or several.
+
+    The lines before them are the header's, which `is_first` says to be there for the first time.
+    """
+
+    text: str
+    rows: Sequence[int]
+    is_first: bool
+
+
+def parts_of(rows: Iterable[Sequence[str]], header: Sequence[str] | None) -> Iterator[Part]:
     """Below a wide header each row is a block, with the name of its column before each value.
 
     A header without rows is a block too.
@@ -35,8 +46,16 @@ def blocks_of(rows: Iterable[Sequence[str]], header: Sequence[str] | None) -> It
     above = line_of(header) if header else ""
     if header and len(above) > _WIDE:
         names = [squeezed(name)[:_NAME] for name in header]
-        return chain((above,), filter(None, (_record(cells, names) for cells in rows)))
-    return _grouped(map(line_of, rows), [above] if above else [])
+        yield Part(above, (), is_first=True)
+        for number, cells in enumerate(rows):
+            if text := _record(cells, names):
+                yield Part(text, [number] * (text.count("\n") + 1), is_first=False)
+        return
+    place = 0
+    for number, block in enumerate(_grouped(map(line_of, rows), [above] if above else [])):
+        count = len(block) - (1 if above else 0)
+        yield Part("\n".join(block), range(place, place + count), is_first=not number)
+        place += count
 
 
 def _record(cells: Sequence[str], names: Sequence[str]) -> str:
@@ -45,16 +64,16 @@ def _record(cells: Sequence[str], names: Sequence[str]) -> str:
     return "\n".join(f"{name}: {squeezed(cell)}".lstrip(": ") for name, cell in named if cell.strip())
 
 
-def _grouped(lines: Iterable[str], above: list[str]) -> Iterator[str]:
+def _grouped(lines: Iterable[str], above: list[str]) -> Iterator[list[str]]:
     block, length = list(above), sum(map(len, above))
     for line in lines:
         if len(block) > len(above) and length + len(line) > BLOCK:
-            yield "\n".join(block)
+            yield block
             block, length = list(above), sum(map(len, above))
         block.append(line)
         length += len(line) + 1
     if block:
-        yield "\n".join(block)
+        yield block
 
 
 def line_of(cells: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from carrel.adapters.parsers.regions import (
     TableRegion,
     collapsed,
 )
+from carrel.adapters.parsers.trail import Trail
 
 _REGIONS: dict[str, Callable[[], Region]] = {"pre": PreRegion, "table": TableRegion, **dict.fromkeys(LISTS, ListRegion)}
 _AROUND_LINE_ENDS = re.compile(r" ?\n ?")
@@ -24,22 +25,28 @@ class TagWriter:
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
-        self._words: list[str] = []
+        self._words = Trail()
         self._region: Region | None = None
         self._depth = 0  # open tags since the region began, its own included
         self._line: int | None = None
 
     def at(self, line: int) -> None:
-        """What is written from here on begins on this line of the file, up to the end of a region."""
+        """A block begins here, and stands on this line of the file."""
         if self._region is None:
             self.flush()
             self._line = line
+        self.go_on(line)
+
+    def go_on(self, line: int) -> None:
+        """Within a block: what is written from here on stands on this line of the file."""
+        if self._line is not None:
+            (self._region or self._words).at(line)
 
     def text(self, text: str) -> None:
         if self._region:
             self._region.text(text)
         else:
-            self._words.append(collapsed(text))
+            self._words.add(collapsed(text))
 
     def enter(self, tag: str, *, start: int = 1) -> None:
         """`start` is the number of an ordered list's first item."""
@@ -50,7 +57,7 @@ class TagWriter:
             self._region.enter(tag, start=start)
             self._depth += 1
         elif tag == "br":
-            self._words.append("\n")
+            self._words.add("\n")
         elif tag in BREAKING:
             self.flush()
 
@@ -60,21 +67,17 @@ class TagWriter:
             self._depth -= 1
             self._close()
         elif tag in HEADINGS:
-            self._draft.heading(HEADINGS[tag], self._taken(), line=self._line)
+            words, marks = self._words.taken()
+            self._draft.heading(HEADINGS[tag], words, line=self._line, marks=marks)
         elif tag in BREAKING and tag != "br":
             self.flush()
 
     def flush(self) -> None:
-        self._draft.block("paragraph", _AROUND_LINE_ENDS.sub("\n", self._taken()), line=self._line)
+        words, marks = self._words.taken()
+        self._draft.block("paragraph", _AROUND_LINE_ENDS.sub("\n", words), line=self._line, marks=marks)
 
     def _close(self) -> None:
         if self._region and self._depth == 0:
             for written in self._region.blocks():
-                line = self._line and self._line + written.after
-                self._draft.block(self._region.kind, written.text, line=line, repeated=written.repeated if line else 0)
+                self._draft.block(self._region.kind, written.text, line=self._line, marks=written.marks)
             self._region = None
-
-    def _taken(self) -> str:
-        words = "".join(self._words)
-        self._words.clear()
-        return words

@@ -1,11 +1,14 @@
 """The lines by which a parser's process hands its document over, and their strict reading on the other side.
 
-`{"title"}` once, `{"text"}` in pieces, `{"path", "blocks"}` in batches, `{"end"}`; or `{"refused"}` alone.
+`{"title"}` once, `{"text"}` in pieces, `{"path", "blocks"}` in batches, behind each the `{"turns"}` of its blocks, and
+`{"end", "scans"}`; or `{"refused"}` alone.
 """
 
 import json
-from collections.abc import Iterator
-from itertools import groupby, islice
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby, islice, pairwise
+from operator import itemgetter
 from typing import Any, NoReturn
 
 from carrel.adapters.parsers.characters import UNSAFE
@@ -15,6 +18,7 @@ from carrel.domain.text import Block, ParsedDocument
 TEXT_BYTES = 32 << 20
 BLOCKS = 500_000
 PAGES = 5_000
+TURNS = 500_000
 LINES = 64 << 20
 LINE_BYTES = 1 << 20
 PACKET = 64 * 1024  # one message on the control socket
@@ -24,6 +28,7 @@ CRASHED, EXHAUSTED, UNFIT = 70, 71, 72
 
 _PIECE = 64 * 1024
 _BATCH = 500
+_TURNS = 10_000
 _NAME = 1_000
 _DEPTH = 16
 _KINDS = frozenset({"heading", "paragraph", "list", "table", "code"})
@@ -56,13 +61,21 @@ def lines_of(document: ParsedDocument) -> Iterator[bytes]:
     for start in range(0, len(document.text), _PIECE):
         yield _line({"text": document.text[start : start + _PIECE]})
     for path, blocks in groupby(document.blocks, key=lambda block: block.heading_path):
-        while batch := [_fields(block) for block in islice(blocks, _BATCH)]:
-            yield _line({"path": path, "blocks": batch})
-    yield _line({"end": len(document.blocks)})
+        while batch := list(islice(blocks, _BATCH)):
+            yield _line({"path": path, "blocks": [_fields(block) for block in batch]})
+            yield from _turns(batch)
+    yield _line({"end": len(document.blocks), "scans": document.scans})
 
 
 def _fields(block: Block) -> tuple[Any, ...]:
-    return block.start, block.end, block.kind, block.page, block.line, block.repeated
+    return block.start, block.end, block.kind, block.page, block.line
+
+
+def _turns(batch: Sequence[Block]) -> Iterator[bytes]:
+    """Each as the place of its block in the batch, counted from the end, and what it says."""
+    turns = ((len(batch) - number, *turn) for number, block in enumerate(batch) for turn in block.turns)
+    while some := list(islice(turns, _TURNS)):
+        yield _line({"turns": some})
 
 
 def refused(code: str) -> bytes:
@@ -82,6 +95,8 @@ class Transcript:
         self._bytes = 0
         self._text: str | None = None
         self._blocks: list[Block] = []
+        self._turned = 0
+        self._scans: tuple[int, ...] = ()
         self._begun = False
         self._ended = False
 
@@ -96,8 +111,10 @@ class Transcript:
                 self._add(piece)
             case ("path", list(path)) if len(record) == 2 and self._begun and not self._ended:  # noqa: PLR2004
                 self._place(path, record.get("blocks"))
-            case ("end", int(count)) if len(record) == 1 and self._blocks and count == len(self._blocks):
-                self._ended = True
+            case ("turns", list(turns)) if len(record) == 1 and self._blocks and not self._ended:
+                self._turn(turns)
+            case ("end", int(count)) if len(record) == 2 and self._blocks and count == len(self._blocks):  # noqa: PLR2004
+                self._end(record.get("scans"))
             case ("refused", str(code)) if len(record) == 1 and not self._begun and code in REFUSALS:
                 raise refusal(code)
             case _:
@@ -106,7 +123,15 @@ class Transcript:
     def document(self) -> ParsedDocument:
         if not self._ended or self._text is None:
             _malformed()
-        return ParsedDocument(self._text, tuple(self._blocks), self._title)
+        return ParsedDocument(self._text, tuple(self._blocks), self._title, self._scans)
+
+    def _end(self, scans: Any) -> None:
+        if not isinstance(scans, list) or not all(type(page) is int and _is_page(page) for page in scans):
+            _malformed()
+        if self._ended or any(one >= two for one, two in pairwise(scans)):
+            _malformed()
+        self._scans = tuple(scans)
+        self._ended = True
 
     def _add(self, piece: str) -> None:
         self._pieces.append(_clean(piece, LINE_BYTES))
@@ -126,11 +151,24 @@ class Transcript:
 
     def _block(self, fields: Any, headings: tuple[str, ...]) -> Block:
         match fields:
-            case [int(start), int(end), str(kind), int() | None as page, int() | None as line, int(repeated)]:
-                placed = _is_page(page) and _is_line(line) and -1 <= repeated <= BLOCKS
-                if kind in _KINDS and placed and self._is_next(start, end):
-                    return Block(start, end, kind, headings, page, line, repeated)
+            case [int(start), int(end), str(kind), int() | None as page, int() | None as line]:
+                if kind in _KINDS and _is_page(page) and _is_line(line) and self._is_next(start, end):
+                    return Block(start, end, kind, headings, page, line)
         raise refusal("parser_output")
+
+    def _turn(self, turns: list[Any]) -> None:
+        self._turned += len(turns)
+        if self._turned > TURNS or not all(map(_is_turn, turns)):
+            _malformed()
+        for back, told in groupby(turns, key=itemgetter(0)):
+            if back > len(self._blocks):
+                _malformed()
+            block = self._blocks[-back]
+            more = tuple((behind, line) for _, behind, line in told)
+            rising = all(one[0] < two[0] for one, two in pairwise((*block.turns[-1:], *more)))
+            if block.line is None or not rising or more[-1][0] >= block.end - block.start:
+                _malformed()
+            self._blocks[-back] = replace(block, turns=block.turns + more)
 
     def _is_next(self, start: int, end: int) -> bool:
         """A span of visible text behind all that came before."""
@@ -157,6 +195,13 @@ def _clean(text: Any, limit: int) -> str:
 
 def _is_page(page: int | None) -> bool:
     return page is None or 1 <= page <= PAGES
+
+
+def _is_turn(turn: Any) -> bool:
+    match turn:
+        case [int(back), int(behind), int(line)]:
+            return back > 0 and behind >= 0 and _is_line(line)
+    return False
 
 
 def _is_line(line: int | None) -> bool:

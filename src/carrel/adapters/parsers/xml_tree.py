@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 from xml.sax import SAXException  # the exceptions alone: nothing is parsed by it
 from xml.sax.handler import ContentHandler
 
@@ -14,6 +14,7 @@ from carrel.adapters.parsers import decode, entries
 from carrel.adapters.parsers.characters import squeezed
 from carrel.adapters.parsers.draft import Draft
 from carrel.adapters.parsers.entries import Entry, Lines
+from carrel.adapters.parsers.trail import Mark, Trail, visible
 from carrel.domain.errors import Unreadable
 from carrel.domain.text import ParsedDocument
 
@@ -35,12 +36,19 @@ _PIECE: Final = 1 << 16
 _Step: TypeAlias = "tuple[_Element, int, Entry] | Entry"
 
 
+class _Words(NamedTuple):
+    """Text between two tags, which begins on this line."""
+
+    text: str
+    line: int
+
+
 @dataclass(slots=True)
 class _Element:
     tag: str
     line: int
     attributes: list[tuple[str, str]]
-    parts: list["str | _Element"] = field(default_factory=list)
+    parts: list["_Words | _Element"] = field(default_factory=list)
     size: int = 0  # characters within
     is_mixed: bool = False
 
@@ -50,15 +58,21 @@ class _Element:
 
     def text(self) -> str:
         """All of it on one line."""
-        words: list[str] = []
-        waiting: list[str | _Element] = [self]
+        return squeezed(self.trail().taken()[0])
+
+    def trail(self) -> Trail:
+        trail = Trail()
+        waiting: list[_Words | _Element] = [self]
         while waiting:
             part = waiting.pop()
-            if isinstance(part, str):
-                words.append(part)
-            else:
+            if isinstance(part, _Element):
                 waiting += reversed(part.parts)
-        return squeezed("".join(words))
+                continue
+            for number, text in enumerate(part.text.splitlines(keepends=True)):
+                if text.strip():
+                    trail.at(part.line + number)
+                trail.add(text)
+        return trail
 
 
 def prepare() -> None:
@@ -115,12 +129,13 @@ class _Builder(ContentHandler):
     def characters(self, content: str) -> None:
         if self._open:
             above = self._open[-1]
-            above.parts.append(content)
+            # the locator is where the text ends: it is told in one piece
+            above.parts.append(_Words(content, self._locator.getLineNumber() - content.count("\n")))
             above.size += len(content)
 
     def endElement(self, name: str) -> None:  # noqa: ARG002, N802
         element = self._open.pop()
-        has_words = any(isinstance(part, str) and part.strip() for part in element.parts)
+        has_words = any(isinstance(part, _Words) and part.text.strip() for part in element.parts)
         element.is_mixed = has_words and len(element.elements) > 0
         if self._open:
             self._open[-1].size += element.size
@@ -166,13 +181,11 @@ def _parts(element: _Element) -> list[_Element]:
 
 
 def _worded(element: _Element) -> Iterator[_Element]:
-    line = element.line
     for part in element.parts:
         if isinstance(part, _Element):
-            line = part.line
             yield part
-        elif part.strip():
-            yield _Element("", line, [], [part])
+        elif part.text.strip():
+            yield _Element("", part.line, [], [part])
 
 
 def _is_line(element: _Element) -> bool:
@@ -180,12 +193,15 @@ def _is_line(element: _Element) -> bool:
 
 
 def _write_line(lines: Lines, element: _Element, depth: int) -> None:
-    text = element.text()
+    written, marks = element.trail().taken()
+    text = squeezed(written)
     if (not element.tag or element.tag.lower() in _PROSE) and not element.attributes:
         if text:
-            lines.add(depth, text, element.line)
+            lines.add(depth, text, marks[0].line, marks)
     else:
-        lines.add(depth, f"{_head(element)}: {text}" if text else _head(element), element.line)
+        head = f"{_head(element)}: " if text else _head(element)
+        before = visible(head)
+        lines.add(depth, head + text, element.line, [Mark(before + seen, line) for seen, line in marks])
 
 
 def _head(element: _Element) -> str:

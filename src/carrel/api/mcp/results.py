@@ -33,6 +33,7 @@ class PassageResult(BaseModel):
     confidence: Annotated[float, Field(ge=0, le=1)]
     uri: Uri
     document_id: UUID
+    version_id: UUID
     source_id: UUID
     tenant_id: UUID
 
@@ -48,6 +49,7 @@ class PassageResult(BaseModel):
             confidence=round(passage.confidence, 3),
             uri=uri_of(passage.document),
             document_id=passage.document,
+            version_id=passage.version,
             source_id=passage.source,
             tenant_id=passage.tenant,
         )
@@ -80,6 +82,7 @@ class CitationResult(BaseModel):
     line: int | None
     uri: Uri
     document_id: UUID
+    version_id: UUID
     source_id: UUID
 
     @classmethod
@@ -95,6 +98,7 @@ class CitationResult(BaseModel):
             line=passage.line,
             uri=uri_of(passage.document),
             document_id=passage.document,
+            version_id=passage.version,
             source_id=passage.source,
         )
 

@@ -187,6 +187,7 @@ class FileCitation(BaseModel):
     excerpt: str
     chunk_id: UUID
     document_id: UUID
+    version_id: UUID
     source_id: UUID
 
     @classmethod
@@ -205,6 +206,7 @@ class FileCitation(BaseModel):
             excerpt=citation.excerpt,
             chunk_id=passage.chunk,
             document_id=passage.document,
+            version_id=passage.version,
             source_id=passage.source,
         )
 

@@ -58,7 +58,8 @@ class FileView(Identified):
     created_at: int
     filename: str
     purpose: str
-    status: Literal["processed"] = "processed"
+    status: Literal["processed", "error"]
+    status_details: Annotated[str | None, Field(description="What is wrong with its bytes: delete it, bring it again.")]
     expires_at: None = None
 
     @classmethod
@@ -69,6 +70,8 @@ class FileView(Identified):
             created_at=seconds(file.created_at),
             filename=file.name,
             purpose=file.purpose,
+            status="error" if file.fault else "processed",
+            status_details=file.fault,
         )
 
 

@@ -110,6 +110,7 @@ class FoundView(BaseModel):
     content: list[TextPart]
     chunk_id: UUID
     document_id: UUID
+    version_id: UUID
     title: str
     heading_path: list[str]
     page: int | None
@@ -125,6 +126,7 @@ class FoundView(BaseModel):
             content=[TextPart(text=passage.text)],
             chunk_id=passage.chunk,
             document_id=passage.document,
+            version_id=passage.version,
             title=passage.title,
             heading_path=list(passage.heading_path),
             page=passage.page,

@@ -124,6 +124,9 @@ _FAULTS: Final = {
     ContentFault.DAMAGED: ContentProblem(
         code="content_damaged", detail="The uploaded bytes are not what they were: upload the file again."
     ),
+    ContentFault.UNREADABLE: ContentProblem(
+        code="content_unreadable", detail="The uploaded bytes cannot be read: upload the file again."
+    ),
 }
 
 
