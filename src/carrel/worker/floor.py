@@ -1,4 +1,12 @@
-"""The floor where jobs are done side by side; a suspect works alone, so that it takes nobody with it if it kills."""
+"""The floor where documents are read side by side; a suspect is read alone, so that it takes nobody with it if it kills.
+
+A suspect is a document whose worker died while it was at work on it. Only one that is read alone can be blamed for a
+second death, so of documents alone it holds: what reads strangers' bytes is what kills, and jobs that move rows, walks,
+webhooks and letters are never blamed and never held up. Documents of all tenants wait while a suspect is read, also
+those of others than its own, for each of them could be the one that kills. They wait in the queue, where any other
+worker takes them: only those that this worker had taken before it knew wait here, and they take no place from jobs
+that need not wait.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,21 +19,45 @@ class Floor:
     def __init__(self) -> None:
         self._door = asyncio.Lock()
         self._inside = 0
+        self._waiting = 0
         self._empty = asyncio.Event()
         self._empty.set()
 
+    @property
+    def waiting(self) -> int:
+        """How many stand at the door."""
+        return self._waiting
+
     @asynccontextmanager
     async def entered(self, *, alone: bool) -> AsyncIterator[None]:
-        async with self._door:
-            if alone:
-                await self._empty.wait()
-                yield
-                return
-            self._inside += 1
-            self._empty.clear()
+        await self._let_in(alone=alone)
         try:
             yield
         finally:
-            self._inside -= 1
-            if not self._inside:
-                self._empty.set()
+            if alone:
+                self._door.release()
+            else:
+                self._leave()
+
+    async def _let_in(self, *, alone: bool) -> None:
+        """Who is alone keeps the door until it leaves."""
+        self._waiting += 1
+        try:
+            await self._door.acquire()
+            try:
+                if alone:
+                    await self._empty.wait()
+            except BaseException:
+                self._door.release()
+                raise
+        finally:
+            self._waiting -= 1
+        if not alone:
+            self._inside += 1
+            self._empty.clear()
+            self._door.release()
+
+    def _leave(self) -> None:
+        self._inside -= 1
+        if not self._inside:
+            self._empty.set()
