@@ -187,6 +187,23 @@ async def test_a_tenant_that_moved_answers_as_before_and_exports_the_same(mover:
     assert times_of(cranes) == times_of(before)
 
 
+async def test_twins_of_a_source_that_rejects_any_move_too(mover: Mover, tmp_path: Path) -> None:
+    tenant = await a_tenant(mover.stand.app, "Twins")
+    source = (await tenant.source()).id
+    for number, key in enumerate(("a.md", "b.md")):
+        made = await tenant.put(source, key, TEXTS["boats.md"])
+        await tenant.app.documents.describe(tenant.console, made.id, {"number": number})
+    await tenant.app.sources.change(tenant.console, source, duplicates=Duplicates.REJECT)
+    archive = await exported(mover.stand, tenant.console, tenant.id)
+
+    done = await imported(mover, tmp_path / "twins.tar", archive)
+
+    assert (done.documents, done.rejected) == ({"ready": 2}, [])
+    second = files_of(await exported(mover.stand, console(done.tenant.id), done.tenant.id))
+    assert without_ids_and_times(second) == without_ids_and_times(files_of(archive))
+    assert [line["duplicates"] for line in lines_of(second, "sources.jsonl")] == ["reject"]
+
+
 def times_of(document: dict[str, Any]) -> list[tuple[str | None, ...]]:
     return [(one["created_at"], one["live_from"], one["live_until"]) for one in document["history"]]
 
