@@ -1,4 +1,4 @@
-"""The floor where documents are read side by side; a suspect is read alone, so that it takes nobody with it if it kills.
+"""The floor where documents are read side by side; a suspect alone, so that it takes nobody with it if it kills.
 
 A suspect is a document whose worker died while it was at work on it. Only one that is read alone can be blamed for a
 second death, so of documents alone it holds: what reads strangers' bytes is what kills, and jobs that move rows, walks,
@@ -9,8 +9,8 @@ that need not wait.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 
 class Floor:
@@ -30,32 +30,28 @@ class Floor:
 
     @asynccontextmanager
     async def entered(self, *, alone: bool) -> AsyncIterator[None]:
-        await self._let_in(alone=alone)
+        async with AsyncExitStack() as door:
+            with self._counted():
+                await door.enter_async_context(self._door)
+                if alone:
+                    await self._empty.wait()
+            if alone:
+                yield
+                return
+            self._inside += 1
+            self._empty.clear()
         try:
             yield
         finally:
-            if alone:
-                self._door.release()
-            else:
-                self._leave()
+            self._leave()
 
-    async def _let_in(self, *, alone: bool) -> None:
-        """Who is alone keeps the door until it leaves."""
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
         self._waiting += 1
         try:
-            await self._door.acquire()
-            try:
-                if alone:
-                    await self._empty.wait()
-            except BaseException:
-                self._door.release()
-                raise
+            yield
         finally:
             self._waiting -= 1
-        if not alone:
-            self._inside += 1
-            self._empty.clear()
-            self._door.release()
 
     def _leave(self) -> None:
         self._inside -= 1
