@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from carrel.domain.access import TenantGrant
-from carrel.domain.ids import DocumentId, UserId, VersionId, document_id
+from carrel.domain.ids import UserId
 from carrel.domain.library import Outcome, Source
 from carrel.domain.quotas import NO_QUOTAS, NOTHING_HELD, Hold, Quotas
 from carrel.store import erasure, versions
@@ -31,36 +31,25 @@ class Dock:
 async def register(tx: Transaction, dock: Dock, arrival: Arrival, *, quotas: Quotas = NO_QUOTAS) -> Registered:
     """The arrival as a version with its job; versions that nobody will read go in the same transaction."""
     registered = await versions.register(tx, dock.source, arrival, requester=dock.person)
-    if registered.version is not None:
-        new = registered.outcome is Outcome.CREATED
-        await _follow_up(tx, dock, arrival, registered.document, registered.version, new=new, quotas=quotas)
+    await _follow_up(tx, dock, registered, size=arrival.blob.size, quotas=quotas)
     return registered
 
 
 async def mend(
     tx: Transaction, dock: Dock, arrival: Arrival, rejected: Registered, *, quotas: Quotas = NO_QUOTAS
 ) -> Registered:
-    """A duplicate whose bytes were kept all the same: its twin had lost them. As it was when that is not so any more."""
+    """A duplicate whose bytes are kept all the same, for its twin that has lost them: if it still has."""
     if rejected.lacks is None:
         return rejected
-    twin = document_id(dock.source.id, rejected.lacks)
-    arrival = replace(arrival, key=rejected.lacks)
-    version = await versions.mend(tx, dock.source, arrival, requester=dock.person)
-    if version is not None:
-        await _follow_up(tx, dock, arrival, twin, version, new=False, quotas=quotas)
-    return replace(rejected, version=version)
+    own = replace(arrival, key=rejected.lacks)
+    mended = replace(rejected, version=await versions.mend(tx, dock.source, own, requester=dock.person))
+    await _follow_up(tx, dock, mended, size=arrival.blob.size, quotas=quotas)
+    return mended
 
 
-async def _follow_up(
-    tx: Transaction,
-    dock: Dock,
-    arrival: Arrival,
-    document: DocumentId,
-    version: VersionId,
-    *,
-    new: bool,
-    quotas: Quotas,
-) -> None:
-    await erasure.discard(tx, document, await versions.superseded(tx, document))
-    await counters.charge(tx, dock.hold, documents=int(new), size=arrival.blob.size, defaults=quotas)
-    await versions.demand(tx, dock.source, version, arrival.blob.size)
+async def _follow_up(tx: Transaction, dock: Dock, registered: Registered, *, size: int, quotas: Quotas) -> None:
+    if registered.version is not None:
+        await erasure.discard(tx, registered.document, await versions.superseded(tx, registered.document))
+        new = registered.outcome is Outcome.CREATED
+        await counters.charge(tx, dock.hold, documents=int(new), size=size, defaults=quotas)
+        await versions.demand(tx, dock.source, registered.version, size)
