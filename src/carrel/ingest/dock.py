@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from carrel.domain.access import TenantGrant
 from carrel.domain.ids import UserId
+from carrel.domain.keys import document_key, place_key
 from carrel.domain.library import Outcome, Source
 from carrel.domain.quotas import NO_QUOTAS, NOTHING_HELD, Hold, Quotas
 from carrel.store import erasure, versions
@@ -18,7 +19,8 @@ __all__ = ["Arrival", "Dock", "Registered", "mend", "register"]
 class Dock:
     """Where a principal may deliver: one source, found under its grant. `person` is who asks, if it is a person.
 
-    `hold` is what was reserved of the tenant's quota, `room` how many bytes that is.
+    `hold` is what was reserved of the tenant's quota, `room` how many bytes that is. `is_place`: what arrives has the
+    names of a place, or of an archive, and keeps them to the letter.
     """
 
     grant: TenantGrant
@@ -26,6 +28,11 @@ class Dock:
     person: UserId | None = None
     hold: Hold = NOTHING_HELD
     room: int = 0
+    is_place: bool = False
+
+    def key_of(self, name: str) -> str:
+        """Raises Invalid `invalid_key`."""
+        return place_key(name) if self.is_place else document_key(name)
 
 
 async def register(tx: Transaction, dock: Dock, arrival: Arrival, *, quotas: Quotas = NO_QUOTAS) -> Registered:

@@ -18,7 +18,7 @@ from carrel.domain.audit import Act
 from carrel.domain.errors import Invalid, NotFound, Refusal, Throttled, Unavailable
 from carrel.domain.ids import DocumentId, document_id
 from carrel.domain.jobs import Claim
-from carrel.domain.keys import document_key
+from carrel.domain.keys import place_key
 from carrel.domain.library import Outcome, Source
 from carrel.domain.origins import Reason
 from carrel.domain.quotas import NO_QUOTAS, Quotas
@@ -119,7 +119,7 @@ class Taking:
     async def _bring(self, visit: Visit, sight: Found) -> Taken:
         async with self._database.transaction(visit.grant) as tx:
             known = await source_items.find(tx, visit.source.id, sight.key)
-        dock = Dock(visit.grant, visit.source)
+        dock = Dock(visit.grant, visit.source, is_place=True)
         try:
             brought = await self._read(dock, sight)
             if isinstance(brought, Held):
@@ -221,7 +221,7 @@ async def _erase(tx: Transaction, source: Source, documents: Sequence[DocumentId
 
 def _document(source: Source, key: str) -> DocumentId | None:
     with suppress(Invalid):
-        return document_id(source.id, document_key(key))
+        return document_id(source.id, place_key(key))
     return None
 
 

@@ -163,7 +163,7 @@ class Uploads:
         return await self.commit(dock, await self.stage(dock, name, again, declared=declared, limit=limit))
 
     async def _known(self, dock: Dock, name: str, content: bytes, declared: str | None) -> Delivery | None:
-        key, fingerprint = document_key(name), sha256(content).digest()
+        key, fingerprint = dock.key_of(name), sha256(content).digest()
         self._judge_type(key, declared, content[:_HEAD])
         document = document_id(dock.source.id, key)
         async with self._database.transaction(dock.grant) as tx:
@@ -183,14 +183,14 @@ class Uploads:
         whole, again = await _read_ahead(content, room)
         if not whole:
             return await self.stage(dock, name, again, declared=declared)
-        key = document_key(name)
+        key = dock.key_of(name)
         return Held(key, whole, sha256(whole).digest(), self._judge_type(key, declared, whole[:_HEAD]))
 
     async def stage(
         self, dock: Dock, name: str, content: AsyncIterator[bytes], *, declared: str | None, limit: int = MOST_BYTES
     ) -> Arrival:
         """The bytes, kept and judged, which no document has yet. Raises as `deliver`; then nothing is kept."""
-        key = document_key(name)
+        key = dock.key_of(name)
         blob = await self._blobs.put(dock.grant.tenant, content, limit=limit)
         try:
             return Arrival(key, blob, self._judged(key, blob, declared))
