@@ -9,6 +9,7 @@ import pytest
 
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
 from carrel.adapters.models.extractive import Extractive
+from carrel.adapters.parsers import html
 from carrel.ask.ground import ground
 from carrel.ask.prompt import Brief, assemble
 from carrel.ask.question import Question
@@ -63,9 +64,18 @@ def an_answer(fact: str, size: int) -> None:
     ground(f"The table reads {fact * size}[1].", [a_passage(f"The table reads {fact * size}.")], analyzer=ANALYZER)
 
 
+def a_page(piece: str, size: int) -> None:
+    """Its frame stands in itself, as deep as it is long."""
+    html.parse(f"{piece * size}<p>{'Words of a page. ' * size}".encode(), key="a.html")
+
+
 @pytest.mark.parametrize(
     ("read", "piece", "size"),
     [
+        (a_page, "<div class=cookie-banner>", 200),
+        (a_page, "<div role=button>", 200),
+        (a_page, "<div role=banner>", 200),
+        (a_page, "<article><ul><li><a href=x>y</a>", 100),
         (a_question, "9", 2_000),
         (a_question, "a", 2_000),
         (a_talk, " ", 2_000),
