@@ -410,6 +410,30 @@ async def test_a_newcomer_does_not_wait_behind_the_large_documents_of_others(
         await until_ready(acme, source, 5)
 
 
+async def test_a_worker_has_so_many_jobs_of_one_tenant_and_places_for_others(quiet: Stand, acme: SomeTenant) -> None:
+    rival, go_on, begun = await a_tenant(quiet.app, "Rival"), asyncio.Event(), list[TenantId]()
+
+    async def walk(work: Work) -> None:
+        begun.append(work.claim.tenant)
+        await go_on.wait()
+        async with quiet.database.transaction(work.grant) as tx:
+            await jobs.finish(tx, work.claim)
+
+    async with quiet.database.transaction(for_job(acme.id, None)) as tx:
+        for _ in range(6):
+            await jobs.enqueue(tx, JobKind.REFRESH, uuid.uuid4())
+    walker = Worker(Desk(quiet.database), {JobKind.REFRESH: walk}, concurrency=4, lease=30, share=2)
+    async with running(walker):
+        await until(lambda: len(begun) == 2)
+        async with quiet.database.transaction(for_job(rival.id, None)) as tx:
+            for _ in range(3):
+                await jobs.enqueue(tx, JobKind.REFRESH, uuid.uuid4())
+        await until(lambda: len(begun) == 4)
+        assert Counter(begun) == {acme.id: 2, rival.id: 2}
+        go_on.set()
+        await until(lambda: len(begun) == 9)
+
+
 async def test_a_worker_survives_what_it_does_not_expect(quiet: Stand, acme: SomeTenant, source: SourceId) -> None:
     worker = Worker(StumblingDesk(quiet.database), tasks(quiet.parts, quiet.parser), concurrency=3, lease=30)
     async with running(worker):
