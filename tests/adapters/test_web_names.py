@@ -5,7 +5,7 @@ import socket
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -186,5 +186,5 @@ async def test_a_tenants_providers_with_names_that_hang_hold_up_no_other(system:
         assert await asyncio.to_thread(len, "chunks") == 6
 
 
-async def nothing_known(_: object) -> dict[str, str]:
+async def nothing_known(keys: Sequence[str]) -> Mapping[str, str]:
     return {}

@@ -255,14 +255,14 @@ async def test_readers_of_the_same_share_a_count_and_others_have_their_own(
     real, counted = progress.counts, Counter[tuple[object, object]]()
 
     async def counts(tx: Transaction, source: SourceId | None) -> Mapping[DocumentStatus, int]:
-        counted[tx.grant.tenant, source] += 1
+        counted[tx.tenant, source] += 1
         return await real(tx, source)
 
     monkeypatch.setattr(progress, "counts", counts)
     source, other = (await acme.source()).id, await tenant("Other")
     async with AsyncExitStack() as stack:
-        for watch in (Watch(), Watch(source)):
-            streams = [await stack.enter_async_context(reading(watching, acme.console, watch)) for _ in range(20)]
+        watches = [watch for watch in (Watch(), Watch(source)) for _ in range(20)]
+        streams = [await stack.enter_async_context(reading(watching, acme.console, watch)) for watch in watches]
         theirs = await stack.enter_async_context(reading(watching, other.console))
         await asyncio.gather(*(stream.counted() for stream in (*streams, theirs)))
         assert counted == {(acme.id, None): 1, (acme.id, source): 1, (other.id, None): 1}

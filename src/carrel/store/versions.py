@@ -189,7 +189,7 @@ async def register(tx: Transaction, source: Source, arrival: Arrival, *, request
         return Registered(Outcome.DUPLICATE, twin.document, twin.document, known=known, lacks=lacks)
     if newest:
         await tx.run(_NO_TWIN, id=document)
-    same_as = twin and twin.document
+    same_as = None if twin is None else twin.document
     version = await _adopt(tx, source, arrival, same_as, requester=requester)
     return Registered(Outcome.REPLACED if newest else Outcome.CREATED, document, same_as, version)
 
