@@ -98,7 +98,7 @@ def secret(wire: str) -> Secret | None:
     return None if wire == "bedrock" else Secret(KEY)
 
 
-def never(_: object) -> httpx2.AsyncBaseTransport:
+def never(*_: object) -> httpx2.AsyncBaseTransport:
     raise AssertionError("the deployment's own address is not judged")
 
 
@@ -584,7 +584,7 @@ async def some_providers(
     if access is not None:
         kept.access_of[CREDENTIAL] = access
     rules = WebRules(Allowed.read(allowed), frozenset({80, 443, server.port}))
-    ways = Ways(lambda trust: JudgedTransport(rules, trust, kept=4), LONG)
+    ways = Ways(lambda trust, _: JudgedTransport(rules, trust, kept=4), LONG)
     providers = Providers(
         Extractive(EnglishAnalyzer()), kept, ways, own=own, patience=LONG, circuits=circuits or Circuits()
     )

@@ -1,5 +1,9 @@
 """What a crawler goes by: robots.txt, addresses in one form, and what pages say of themselves. Hostile ones too."""
 
+import sys
+from collections.abc import Callable
+from types import FrameType
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -223,6 +227,44 @@ def test_a_page_names_its_own_address_once() -> None:
 )  # fmt: skip
 def test_a_hostile_page_costs_little(hostile: str) -> None:
     assert len(marks_of(f"<a href=/first>{hostile}".encode(), PAGE).links) < 10_001
+
+
+@pytest.mark.parametrize(
+    ("piece", "many", "most"),
+    [
+        ("<base href=:>", 5_000, 1),
+        ("<link rel=canonical href=::>", 5_000, 4),
+        ("<a href=/{}>", 11_000, 10_000),
+        ("<a href=/{}" + "%41" * 600 + ">", 2_000, 1_000_000 // 1_800),
+        ("<a href=/{}" + "x" * 2_000 + ">", 100, 0),
+    ],
+)
+def test_addresses_are_worked_out_so_often_and_no_more(piece: str, many: int, most: int) -> None:
+    page = "".join(piece.format(number) for number in range(many)).encode()
+    assert 0 <= calls_of("canonical", lambda: marks_of(page, PAGE)) <= most
+
+
+def calls_of(name: str, work: Callable[[], object]) -> int:
+    """How often a function of that name was called meanwhile."""
+    found = 0
+
+    def heard(frame: FrameType, event: str, _: object) -> None:
+        nonlocal found
+        found += event == "call" and frame.f_code.co_name == name
+
+    sys.setprofile(heard)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+@pytest.mark.parametrize("piece", ["<a b>", "<title></title>", "<!---->", "<a b=c/d='e'>"])
+def test_a_page_that_goes_on_and_on_is_read_no_further(piece: str) -> None:
+    for many, read in ((10_000, True), (200_000, False)):
+        found = marks_of(f"<a href=/first>{piece * many}<a href=/last>".encode(), PAGE)
+        assert [link.rpartition("/")[2] for link in found.links] == ["first", "last"][: 1 + read]
 
 
 def test_more_rules_than_can_be_remembered_forbid_everything() -> None:

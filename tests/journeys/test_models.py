@@ -55,7 +55,7 @@ async def a_stand_with(carrel: Stand, server: ModelServer, *, allowed: str) -> A
     offer = Offer("cite", ("echo",))
     own = Own(Account("openai", server.openai, Secret(OURS), is_ours=True), offer)
     rules = Rules(Allowed.read(allowed), frozenset({80, 443, server.port}))
-    ways = Ways(lambda trust: JudgedTransport(rules, trust, kept=4), Patience())
+    ways = Ways(lambda trust, _: JudgedTransport(rules, trust, kept=4), Patience())
     models = Providers(Extractive(EnglishAnalyzer()), carrel.app.credentials, ways, own=own)
     parts = replace(carrel.parts, base=replace(carrel.parts.base, offer=offer), models=models)
     try:

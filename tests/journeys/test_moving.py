@@ -31,6 +31,7 @@ from carrel.tenancy.imports import Imported
 from carrel.tenancy.webhooks import WebhookChange, WebhookWish
 from support.furnished import ask
 from support.people import a_person
+from support.places import a_watched
 from support.quiet import a_quiet_stand
 from support.raw import Raw, connected
 from support.stand import Stand, a_worker
@@ -188,6 +189,41 @@ async def test_a_tenant_that_moved_answers_as_before_and_exports_the_same(mover:
     (before,) = (line for line in lines_of(first, "documents.jsonl") if line["key"] == "cranes.html")
     assert [one["number"] for one in cranes["history"]] == [1, 2, 3]
     assert times_of(cranes) == times_of(before)
+
+
+async def test_twins_of_a_source_that_rejects_any_move_too(mover: Mover, tmp_path: Path) -> None:
+    tenant = await a_tenant(mover.stand.app, "Twins")
+    source = (await tenant.source()).id
+    for number, key in enumerate(("a.md", "b.md")):
+        made = await tenant.put(source, key, TEXTS["boats.md"])
+        await tenant.app.documents.describe(tenant.console, made.id, {"number": number})
+    await tenant.app.sources.change(tenant.console, source, duplicates=Duplicates.REJECT)
+    archive = await exported(mover.stand, tenant.console, tenant.id)
+
+    done = await imported(mover, tmp_path / "twins.tar", archive)
+
+    assert (done.documents, done.rejected) == ({"ready": 2}, [])
+    second = files_of(await exported(mover.stand, console(done.tenant.id), done.tenant.id))
+    assert without_ids_and_times(second) == without_ids_and_times(files_of(archive))
+    assert [line["duplicates"] for line in lines_of(second, "sources.jsonl")] == ["reject"]
+
+
+async def test_keys_of_a_place_move_to_the_letter(mover: Mover, tmp_path: Path) -> None:
+    folder = tmp_path / "place"
+    folder.mkdir()
+    place = await a_watched(mover.stand, folder)
+    names = {"caf\u00e9.md": "One name.", "cafe\u0301.md": "Another name that looks the same."}
+    for name, text in names.items():
+        place.write(name, text)
+    source = await place.source()
+    await place.next_run(source.id)
+    archive = await exported(place.stand, place.tenant.console, place.tenant.id)
+
+    done = await imported(mover, tmp_path / "names.tar", archive)
+
+    second = files_of(await exported(mover.stand, console(done.tenant.id), done.tenant.id))
+    assert {line["key"] for line in lines_of(second, "documents.jsonl")} == set(names)
+    assert done.documents == {"ready": 2}
 
 
 def times_of(document: dict[str, Any]) -> list[tuple[str | None, ...]]:

@@ -2,21 +2,25 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import pytest
 
 from carrel.domain.access import Principal, for_job
 from carrel.domain.errors import Denied, NotFound, Throttled, Unauthenticated
-from carrel.domain.ids import JobId, SourceId
+from carrel.domain.ids import DocumentId, JobId, SourceId, new_id
 from carrel.domain.jobs import Claim, JobKind
 from carrel.domain.library import DocumentStatus, Stage
 from carrel.domain.rights import Scope
 from carrel.ingest.pipeline import Work
-from carrel.library.progress import Asker, Counts, Progress, Told, Watch, Watching
+from carrel.library.progress import Asker, Counts, Progress, Told, Watch, Watching, _View
+from carrel.library.tally import Tally
+from carrel.store import progress
 from carrel.store.members import MemberStatus
 from carrel.store.sources import NewSource
+from carrel.store.transaction import Transaction
 from carrel.tenancy.keys import KeyWish
 from conftest import TenantMaker
 from support.people import a_person
@@ -228,15 +232,70 @@ async def test_a_server_that_stops_ends_its_streams(watching: Watching, acme: So
         await stream.ended()
 
 
-async def test_a_tenant_has_so_many_streams(
-    monkeypatch: pytest.MonkeyPatch, watching: Watching, acme: SomeTenant
+async def test_a_tenant_has_a_hundred_streams_and_takes_none_of_anothers(
+    watching: Watching, acme: SomeTenant, tenant: TenantMaker
 ) -> None:
-    monkeypatch.setattr("carrel.library.progress._MOST_WATCHERS", 2)
-    async with reading(watching, acme.console), reading(watching, acme.console):
+    other = await tenant("Other")
+    async with AsyncExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(watching._watching(acme.id))
         with pytest.raises(Throttled):
             await anext(watching.follow(asking(acme.console), Watch()))
+        async with reading(watching, other.console):
+            pass
     async with reading(watching, acme.console):
         pass
+
+
+async def test_readers_of_the_same_share_a_count_and_others_have_their_own(
+    monkeypatch: pytest.MonkeyPatch, watching: Watching, acme: SomeTenant, tenant: TenantMaker
+) -> None:
+    """However many watch, one query a round: and another tenant or source is another round."""
+    monkeypatch.setattr("carrel.library.tally._ROUND", 3600.0)
+    real, counted = progress.counts, Counter[tuple[object, object]]()
+
+    async def counts(tx: Transaction, source: SourceId | None) -> Mapping[DocumentStatus, int]:
+        counted[tx.tenant, source] += 1
+        return await real(tx, source)
+
+    monkeypatch.setattr(progress, "counts", counts)
+    source, other = (await acme.source()).id, await tenant("Other")
+    async with AsyncExitStack() as stack:
+        watches = [watch for watch in (Watch(), Watch(source)) for _ in range(20)]
+        streams = [await stack.enter_async_context(reading(watching, acme.console, watch)) for watch in watches]
+        theirs = await stack.enter_async_context(reading(watching, other.console))
+        await asyncio.gather(*(stream.counted() for stream in (*streams, theirs)))
+        assert counted == {(acme.id, None): 1, (acme.id, source): 1, (other.id, None): 1}
+        monkeypatch.setattr("carrel.library.tally._ROUND", 0.5)
+        await acme.put(source, "boats.md", "Boats float.")
+        await asyncio.gather(*(stream.counted(ready=1) for stream in streams))
+    assert counted[other.id, None] == 1
+
+
+async def test_of_documents_that_are_under_way_so_many_are_remembered(
+    monkeypatch: pytest.MonkeyPatch, carrel: Stand
+) -> None:
+    monkeypatch.setattr("carrel.library.progress._MOST_REMEMBERED", 3)
+    view = _View(carrel.database, Tally(carrel.database), Watch())
+    going = [a_progress(Stage.EMBED) for _ in range(5)]
+
+    assert list(view._news(going)) == going
+    assert list(view._shown) == [one.document for one in going[2:]]
+    assert list(view._news(going[2:])) == [], "what is remembered is not told twice"
+    assert list(view._news(going[:1])) == going[:1], "what was forgotten is"
+    assert len(view._shown) == 3
+
+
+def a_progress(stage: Stage | None) -> Progress:
+    return Progress(
+        document=DocumentId(new_id()),
+        source=SourceId(new_id()),
+        key="a.md",
+        status=DocumentStatus.PROCESSING,
+        stage=stage,
+        percent=50,
+        error=None,
+    )
 
 
 async def test_fifty_readers_hold_one_connection_and_no_transaction(

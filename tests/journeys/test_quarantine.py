@@ -13,7 +13,7 @@ from carrel.domain.failures import way_out
 from carrel.domain.ids import DocumentId, SourceId, new_id
 from carrel.domain.jobs import JobKind
 from carrel.domain.library import DocumentStatus, Outcome
-from carrel.ingest.desk import Desk
+from carrel.ingest.desk import Desk, SourcePaused
 from carrel.ingest.pipeline import Work
 from carrel.ingest.retry import Redrive
 from carrel.library.documents import Shelf
@@ -116,6 +116,31 @@ async def test_an_attempt_after_a_death_that_ends_in_good_order_counts_for_no_cr
         assert await crashes_of(quiet, suspect.version) == 1, "counted before it can happen"
         await desk.settle(work, Unavailable("Something is away."))
         assert await crashes_of(quiet, suspect.version) == 0
+    await drained(quiet)
+    assert_whole(await tally(quiet, acme.id), documents=1)
+
+
+async def test_a_suspect_whose_source_was_paused_meanwhile_waits_and_says_so(
+    quiet: Stand, acme: SomeTenant, source: SourceId
+) -> None:
+    suspect, desk = await delivered(acme, source, "a.md", "# A page"), Desk(quiet.database)
+    (claim,) = await desk.claim([JobKind.INGEST], lease=60, most=1)
+    await desk.begin(Work(claim, for_job(acme.id, None)))
+    assert (await document_of(acme, suspect)).status is DocumentStatus.PROCESSING
+    await acme.app.refreshes.pause(acme.console, source)
+    await orphaned(quiet, attempts=1)
+
+    (claim,) = await desk.claim([JobKind.INGEST], lease=60, most=1)
+    assert claim.is_suspect
+    work = Work(claim, for_job(acme.id, None))
+    with pytest.raises(SourcePaused) as paused:
+        await desk.begin(work)
+    await desk.settle(work, paused.value)
+
+    waiting = await document_of(acme, suspect)
+    assert (waiting.status, waiting.stage, waiting.attempts) == (DocumentStatus.PENDING, "queued", 1)
+    assert await crashes_of(quiet, suspect.version) == 0
+    await acme.app.refreshes.resume(acme.console, source)
     await drained(quiet)
     assert_whole(await tally(quiet, acme.id), documents=1)
 

@@ -410,6 +410,30 @@ async def test_a_newcomer_does_not_wait_behind_the_large_documents_of_others(
         await until_ready(acme, source, 5)
 
 
+async def test_a_worker_has_so_many_jobs_of_one_tenant_and_places_for_others(quiet: Stand, acme: SomeTenant) -> None:
+    rival, go_on, begun = await a_tenant(quiet.app, "Rival"), asyncio.Event(), list[TenantId]()
+
+    async def walk(work: Work) -> None:
+        begun.append(work.claim.tenant)
+        await go_on.wait()
+        async with quiet.database.transaction(work.grant) as tx:
+            await jobs.finish(tx, work.claim)
+
+    async with quiet.database.transaction(for_job(acme.id, None)) as tx:
+        for _ in range(6):
+            await jobs.enqueue(tx, JobKind.REFRESH, uuid.uuid4())
+    walker = Worker(Desk(quiet.database), {JobKind.REFRESH: walk}, concurrency=4, lease=30, share=2)
+    async with running(walker):
+        await until(lambda: len(begun) == 2)
+        async with quiet.database.transaction(for_job(rival.id, None)) as tx:
+            for _ in range(3):
+                await jobs.enqueue(tx, JobKind.REFRESH, uuid.uuid4())
+        await until(lambda: len(begun) == 4)
+        assert Counter(begun) == {acme.id: 2, rival.id: 2}
+        go_on.set()
+        await until(lambda: len(begun) == 9)
+
+
 async def test_a_worker_survives_what_it_does_not_expect(quiet: Stand, acme: SomeTenant, source: SourceId) -> None:
     worker = Worker(StumblingDesk(quiet.database), tasks(quiet.parts, quiet.parser), concurrency=3, lease=30)
     async with running(worker):
@@ -470,16 +494,17 @@ async def test_weighing_that_is_asked_for_again_while_it_runs_waits_a_little(qui
 
 
 @pytest.mark.parametrize(
-    ("kind", "attempts", "alone"),
+    ("kinds", "attempts", "alone"),
     [
-        (JobKind.INGEST, 1, False),
-        (JobKind.INGEST, 2, True),
-        (JobKind.PURGE, 5, False),
-        (JobKind.WEIGH, 5, False),
+        ((JobKind.INGEST, JobKind.INGEST), 1, False),
+        ((JobKind.INGEST, JobKind.INGEST), 2, True),
+        ((JobKind.INGEST, JobKind.WEIGH), 2, False),
+        ((JobKind.PURGE, JobKind.INGEST), 5, False),
+        ((JobKind.WEIGH, JobKind.PURGE), 5, False),
     ],
 )
-async def test_only_a_document_whose_worker_died_works_alone(
-    quiet: Stand, acme: SomeTenant, kind: JobKind, attempts: int, *, alone: bool
+async def test_only_a_document_whose_worker_died_is_read_beside_no_other(
+    quiet: Stand, acme: SomeTenant, kinds: tuple[JobKind, JobKind], attempts: int, *, alone: bool
 ) -> None:
     together = asyncio.Barrier(2)
 
@@ -492,20 +517,65 @@ async def test_only_a_document_whose_worker_died_works_alone(
             await jobs.finish(tx, work.claim)
 
     met: list[JobKind] = []
-    other = JobKind.WEIGH if kind is not JobKind.WEIGH else JobKind.PURGE
+    subjects = uuid.uuid4(), uuid.uuid4()
     async with quiet.database.transaction(for_job(acme.id, None)) as tx:
-        for wanted in (kind, other):
-            await jobs.enqueue(tx, wanted, uuid.uuid4())
-    async with connected(quiet.endpoint.superuser_url) as connection:
-        await connection.execute(
-            "update jobs set attempts = $1, leased_until = now() - interval '1 second' where kind = $2",
-            attempts - 1,
-            kind.value,
-        )
+        for kind, subject in zip(kinds, subjects, strict=True):
+            await jobs.enqueue(tx, kind, subject)
+    await orphaned(quiet, subjects[0], attempts=attempts)
 
-    await drained(quiet, a_worker_of(quiet, doing={kind: meet, other: meet}))
+    await drained(quiet, a_worker_of(quiet, doing=dict.fromkeys(kinds, meet)))
 
     assert (len(met) == 0) == alone
+
+
+async def orphaned(stand: Stand, subject: uuid.UUID, *, attempts: int) -> None:
+    """Its worker died with it, and the next attempt is of that number."""
+    async with connected(stand.endpoint.superuser_url) as connection:
+        await connection.execute(
+            "update jobs set attempts = $1, leased_until = now() - interval '1 second' where subject_id = $2",
+            attempts - 1,
+            subject,
+        )
+
+
+async def test_while_a_suspect_is_read_deletions_go_on_and_other_workers_have_the_documents(
+    quiet: Stand, acme: SomeTenant
+) -> None:
+    rival = await a_tenant(quiet.app, "Rival")
+    suspect, begun, go_on = uuid.uuid4(), list[Work](), asyncio.Event()
+
+    async def work_on(work: Work) -> None:
+        begun.append(work)
+        if work.claim.subject == suspect:
+            await go_on.wait()
+        async with quiet.database.transaction(work.grant) as tx:
+            await jobs.finish(tx, work.claim)
+
+    async def leased() -> int:
+        async with connected(quiet.endpoint.superuser_url) as connection:
+            sql = "select count(*) from jobs where kind = 'ingest' and leased_until > now()"
+            return int(await connection.fetchval(sql))
+
+    async with quiet.database.transaction(for_job(acme.id, None)) as tx:
+        await jobs.enqueue(tx, JobKind.INGEST, suspect)
+        await jobs.enqueue(tx, JobKind.INGEST, uuid.uuid4())  # is claimed with it, and takes no place while it waits
+    await orphaned(quiet, suspect, attempts=2)
+    doing = {JobKind.INGEST: work_on, JobKind.PURGE: work_on}
+    async with running(a_worker_of(quiet, concurrency=2, doing=doing)):
+        await until(lambda: any(work.claim.subject == suspect for work in begun))
+        before = len(begun)  # two, if the other one came first through the door
+        await enqueued(quiet, rival.id, 3)
+        async with quiet.database.transaction(for_job(acme.id, None)) as tx:
+            await jobs.enqueue(tx, JobKind.PURGE, uuid.uuid4())
+        await until(lambda: len(begun) > before)
+        assert begun[before].claim.kind is JobKind.PURGE
+        assert await leased() == 3 - before
+        async with running(a_worker_of(quiet, concurrency=2, doing=doing)):
+            await until(lambda: len(begun) == before + 4)
+        assert [work.claim.tenant for work in begun[before + 1 :]] == [rival.id] * 3
+        go_on.set()
+        await until(lambda: len(begun) == 6)
+        await idle(quiet)
 
 
 async def test_too_few_connections_cost_time_and_nothing_else(quiet: Stand, acme: SomeTenant, source: SourceId) -> None:

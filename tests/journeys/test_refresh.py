@@ -35,6 +35,7 @@ from support.tenants import a_tenant, pieces
 Make = Callable[..., Awaitable[Watched]]
 OPERATOR = console(None)
 MANY = [f"page-{number:02}.md" for number in range(12)]
+COMPOSED = ("caf\u00e9.md", "cafe\u0301.md")
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +177,33 @@ async def test_names_that_cannot_be_keys_are_failures(watched: Make) -> None:
     assert run.counts == Counts(found=7, created=2, failed=5)
     assert set((await place.failures(source.id)).values()) == {"invalid_key"}
     assert set(await place.documents(source.id)) == {"good.md", "https://a.example/b//c"}
+
+
+@pytest.mark.parametrize("names", [COMPOSED, COMPOSED[::-1]], ids=["composed first", "decomposed first"])
+async def test_two_names_that_only_look_the_same_are_two_documents(watched: Make, names: tuple[str, str]) -> None:
+    """Neither replaces the other, and neither takes it along when it goes."""
+    place = await watched()
+    first, second = names
+
+    async def sizes(source: Source) -> dict[str, int]:
+        return {key: found.size for key, found in (await place.documents(source.id)).items()}
+
+    place.write(first, "1")
+    source = await place.source()
+    assert (await place.next_run(source.id)).counts == Counts(found=1, created=1)
+    place.write(second, "22")
+    assert (await place.walked(source.id)).counts == Counts(found=2, unchanged=1, created=1)
+    for _ in range(2):
+        assert (await place.walked(source.id)).counts == Counts(found=2, unchanged=2)
+    assert await sizes(source) == {first: 1, second: 2}
+
+    (place.folder / first).unlink()
+    assert (await place.walked(source.id)).counts == Counts(found=1, unchanged=1, deleted=1)
+    assert await sizes(source) == {second: 2}
+    place.write(first, "333")
+    assert (await place.walked(source.id)).counts == Counts(found=2, unchanged=1, created=1)
+    assert await sizes(source) == {first: 3, second: 2}
+    assert {found.title for found in (await place.documents(source.id)).values()} == {"caf\u00e9"}
 
 
 async def test_a_source_that_takes_no_bytes_twice_takes_the_twin_when_the_other_has_gone(watched: Make) -> None:

@@ -1,6 +1,7 @@
 """Only what reads anew is embedded: the rest of a document that changed a little keeps its vectors."""
 
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 
 from carrel.adapters.postgres import Endpoint
 from carrel.domain.access import TenantGrant, for_job
-from carrel.domain.ids import SourceId, VersionId
+from carrel.domain.ids import ChunkId, DocumentId, SourceId, VersionId
+from carrel.domain.library import ChunkRules, Version
 from carrel.ingest.embed import Reader
-from carrel.ports.vectors import TenantVectors, VectorIndexes
+from carrel.ingest.reuse import copy_all
+from carrel.ports.vectors import TenantVectors, Twin, VectorIndexes
 from carrel.store import chunks, generations
 from carrel.wiring import tasks
 from support.quiet import a_quiet_stand, a_worker_of, delivered, document_of, drained
@@ -133,6 +136,31 @@ class Forgetful:
 
         index.copy = copy_fewer  # type: ignore[method-assign]
         return index
+
+
+class Copies:
+    """Takes vectors' copies, and remembers how many came at a time."""
+
+    def __init__(self) -> None:
+        self.twins: list[list[Twin]] = []
+
+    async def copy(self, twins: Sequence[Twin], **_: object) -> int:
+        self.twins.append(list(twins))
+        return len(twins)
+
+
+@pytest.mark.parametrize(("many", "sizes"), [(0, []), (256, [256]), (257, [256, 1]), (700, [256, 256, 188])])
+async def test_vectors_are_copied_some_at_a_time_and_each_once(many: int, sizes: list[int]) -> None:
+    """In a large tenant each goes into a graph: one statement for all would hold its locks, and its time, too long."""
+    pairs = [Twin(ChunkId(uuid.uuid4()), ChunkId(uuid.uuid4())) for _ in range(many)]
+    ids = VersionId(uuid.uuid4()), DocumentId(uuid.uuid4()), SourceId(uuid.uuid4())
+    version = Version(*ids, None, "a.md", "blob", "text/plain", 1, b"", ChunkRules())
+    index = Copies()
+
+    assert await copy_all(index, pairs, version) == many  # type: ignore[arg-type]
+
+    assert [len(some) for some in index.twins] == sizes
+    assert [one for some in index.twins for one in some] == pairs
 
 
 async def test_a_vector_that_went_meanwhile_is_made_after_all(quiet: Stand, acme: SomeTenant, source: SourceId) -> None:

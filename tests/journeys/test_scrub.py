@@ -11,7 +11,7 @@ from carrel.adapters.postgres import Endpoint
 from carrel.ask.pipeline import SearchWish
 from carrel.domain.errors import Unavailable
 from carrel.domain.ids import DocumentId, SourceId
-from carrel.domain.library import ContentFault, Document, Outcome
+from carrel.domain.library import ContentFault, Document, Duplicates, Outcome
 from carrel.ingest.scrub import Scrub
 from carrel.ingest.sweep import Sweep
 from carrel.library.files import NewFile
@@ -20,6 +20,7 @@ from carrel.ports.blobs import Blobs
 from carrel.store.documents import Shelf
 from carrel.store.sources import NewSource
 from carrel.wiring import assemble
+from support.lying_place import LyingPlace
 from support.places import a_watched
 from support.quiet import a_quiet_stand, blobs_of, delivered, document_of, drained
 from support.raw import connected
@@ -186,6 +187,66 @@ async def test_of_many_files_only_those_that_were_lost_are_taken_again(shop: Sho
 
     unchanged = Outcome.UNCHANGED
     assert outcomes == [unchanged, unchanged, Outcome.REPLACED, unchanged]
+
+
+async def without_twins(shop: Shop, acme: SomeTenant, **pages: str) -> tuple[SourceId, dict[str, DocumentId]]:
+    """A source that rejects twins since its pages were brought, twins or not."""
+    source = (await acme.source()).id
+    ids = await kept(shop, acme, source, **pages)
+    await acme.app.sources.change(acme.console, source, duplicates=Duplicates.REJECT)
+    return source, ids
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
+async def test_bytes_that_a_source_rejects_mend_the_document_that_has_lost_them(local: Shop, *, known: bool) -> None:
+    acme = await a_tenant(local.stand.app, "Acme")
+    source, ids = await without_twins(local, acme, **{"a.md": PAGE})
+    local.spoil((await local.age(acme))["a.md"], None)
+    if known:
+        await local.scrub(acme, days=1)
+
+    rejected = await delivered(acme, source, "b.md", PAGE)
+
+    assert (rejected.outcome, rejected.same_as) == (Outcome.DUPLICATE, ids["a.md"])
+    await drained(local.stand)
+    download = await acme.app.documents.download(acme.console, ids["a.md"])
+    assert (download.key, b"".join([piece async for piece in download.content])) == ("a.md", PAGE.encode())
+    assert (await document(acme, ids["a.md"])).content.fault is None
+    assert (await delivered(acme, source, "b.md", PAGE)).outcome is Outcome.DUPLICATE
+    assert len(list(blobs_of(local.stand).glob(f"{acme.id}/*"))) == 1, "what was rejected is not kept"
+
+
+async def test_a_document_whose_bytes_were_lost_gets_them_back_though_it_has_a_twin(local: Shop) -> None:
+    acme = await a_tenant(local.stand.app, "Acme")
+    source, ids = await without_twins(local, acme, **{"a.md": PAGE, "b.md": PAGE})
+    local.spoil((await local.age(acme))["b.md"], None)
+
+    assert (await delivered(acme, source, "b.md", PAGE)).outcome is Outcome.REPLACED
+    await drained(local.stand)
+
+    download = await acme.app.documents.download(acme.console, ids["b.md"])
+    assert b"".join([piece async for piece in download.content]) == PAGE.encode()
+
+
+async def test_bytes_of_a_walk_that_are_rejected_mend_the_document_that_has_lost_them(
+    local: Shop, tmp_path: Path
+) -> None:
+    lying = LyingPlace({"a.md": PAGE.encode()})
+    place = await a_watched(local.stand, tmp_path, origins=lying)
+    source = await place.source(duplicates=Duplicates.REJECT)
+    await place.next_run(source.id)
+    await drained(local.stand)
+    local.spoil((await local.age(place.tenant))["a.md"], None)
+    await local.scrub(place.tenant, days=1)
+    lying.things["b.md"] = PAGE.encode()
+
+    await place.walked(source.id)
+
+    assert lying.read == ["a.md", "b.md"]
+    (page,) = (await place.documents(source.id)).values()
+    await drained(local.stand)
+    download = await place.tenant.app.documents.download(place.tenant.console, page.id)
+    assert (page.key, b"".join([piece async for piece in download.content])) == ("a.md", PAGE.encode())
 
 
 async def test_a_days_share_is_read_once_and_all_within_the_days(local: Shop) -> None:

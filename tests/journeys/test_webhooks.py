@@ -11,7 +11,7 @@ import pytest
 from carrel.domain.access import console, for_job, for_machine
 from carrel.domain.audit import Act
 from carrel.domain.errors import Conflict, Denied, Invalid, NotFound, Refusal, Throttled
-from carrel.domain.ids import DeliveryId, SourceId, WebhookId
+from carrel.domain.ids import DeliveryId, SourceId, TenantId, WebhookId
 from carrel.domain.quotas import Quota, Resource
 from carrel.domain.secret import Secret
 from carrel.domain.webhooks import (
@@ -74,7 +74,7 @@ async def hooked(
 TO_HERE, NOWHERE = way_out("127.0.0.1", ANYWHERE), way_out("", ANYWHERE)
 
 
-def courier(carrel: Stand, way: Callable[[], Outgoing] = TO_HERE) -> Courier:
+def courier(carrel: Stand, way: Callable[[TenantId], Outgoing] = TO_HERE) -> Courier:
     base = carrel.parts.base
     return Courier(base.database, Vault(base.secrets.master_keys), way)
 

@@ -1,6 +1,5 @@
 """A Carrel whose answers are written by the scriptable model server, over real HTTP."""
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -43,5 +42,5 @@ async def answering(
         await providers.close()
 
 
-def _nowhere(_trust: ssl.SSLContext) -> httpx2.AsyncBaseTransport:
+def _nowhere(*_: object) -> httpx2.AsyncBaseTransport:
     raise AssertionError("No tenant's provider is called here.")

@@ -9,6 +9,7 @@ import pytest
 
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
 from carrel.adapters.models.extractive import Extractive
+from carrel.adapters.parsers import html
 from carrel.ask.ground import ground
 from carrel.ask.prompt import Brief, assemble
 from carrel.ask.question import Question
@@ -63,9 +64,16 @@ def an_answer(fact: str, size: int) -> None:
     ground(f"The table reads {fact * size}[1].", [a_passage(f"The table reads {fact * size}.")], analyzer=ANALYZER)
 
 
+def a_page(piece: str, size: int) -> None:
+    """Its frame stands in itself, as deep as it is long."""
+    html.parse(f"{piece * size}<p>{'Words of a page. ' * size}".encode(), key="a.html")
+
+
 @pytest.mark.parametrize(
     ("read", "piece", "size"),
     [
+        (a_page, "<div role=banner>", 200),
+        (a_page, "<article><ul><li><a href=x>y</a>", 100),
         (a_question, "9", 2_000),
         (a_question, "a", 2_000),
         (a_talk, " ", 2_000),
@@ -86,6 +94,13 @@ def test_eight_times_as_long_is_not_sixty_four_times_the_work(
 ) -> None:
     short, long = (min(_cost(read, piece, many) for _ in range(3)) for many in (size, 8 * size))
     assert long < 24 * short
+
+
+@pytest.mark.parametrize("piece", ["<div class=cookie-banner>", "<div role=button>"])
+def test_what_stands_in_itself_is_not_read_as_often_as_it_does(piece: str) -> None:
+    """Two thousand of them around a page, each a reason to look how short it is: not a page for each."""
+    around, plain = (min(_cost(a_page, one, 2_000) for _ in range(2)) for one in (piece, "<div>"))
+    assert around < 40 * plain
 
 
 def _cost(read: Callable[[str, int], None], piece: str, size: int) -> float:

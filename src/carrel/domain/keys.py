@@ -13,7 +13,14 @@ def document_key(name: str) -> str:
 
     Raises Invalid `invalid_key` for what leaves its folder or hides something.
     """
-    key = unicodedata.normalize("NFC", name)
+    return place_key(unicodedata.normalize("NFC", name))
+
+
+def place_key(key: str) -> str:
+    """A name that a place has, as it has it: two that only look the same are two things there, and two keys here.
+
+    In NFC one would overwrite the other, and take it along when it goes. Raises as `document_key`.
+    """
     if not key.strip() or len(key.encode("utf-8", "surrogatepass")) > _LONGEST:
         raise Invalid(f"A key has 1 to {_LONGEST} bytes.", code="invalid_key", field="key")
     if any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for character in key):
@@ -39,6 +46,7 @@ def title_from_key(key: str) -> str:
     name = file_name(key)
     if key.startswith(_SCHEMES) and name == key.split("/")[2]:
         return name
+    name = unicodedata.normalize("NFC", name)
     stem = name.rsplit(".", 1)[0] if "." in name[1:] else name
     return stem.replace("_", " ").replace("-", " ").strip() or name
 

@@ -172,8 +172,10 @@ class Desk:
         log.info("job.put_back", kind=work.claim.kind, subject=str(work.claim.subject))
 
     async def _hold_back(self, work: Work) -> None:
+        """A worker that died with the document had left it in the middle of its work: it waits, and says so."""
         async with self._database.transaction(work.grant) as tx:
             await jobs.wait_for_source(tx, work.claim)
+            await versions.put_back(tx, work.claim)
         log.info("job.held_back", kind=work.claim.kind, subject=str(work.claim.subject))
 
     async def _postpone(self, work: Work, refusal: Refusal) -> None:

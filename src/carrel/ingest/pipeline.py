@@ -23,9 +23,9 @@ from carrel.ports.embedder import Embedder
 from carrel.ports.lexical import Analyzer
 from carrel.ports.parser import Parser
 from carrel.ports.vectors import Twin, VectorIndexes
-from carrel.store import chunks, erasure, generations, jobs, versions, webhooks
+from carrel.store import chunks, erasure, generations, jobs, twins, versions, webhooks
 from carrel.store.transaction import Database
-from carrel.store.versions import LiveTwin
+from carrel.store.twins import LiveTwin
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +90,7 @@ class Ingestion:
             generation = await generations.live_or_first(
                 tx, embedder=embedder.name, dimension=embedder.dimension, analyzer=self._tools.analyzer.name
             )
-            return version, generation, await versions.live_twin(tx, version)
+            return version, generation, await twins.live(tx, version)
 
     async def _parse(self, work: Work, version: Version) -> ParsedDocument:
         work.stage = Stage.PARSE

@@ -18,11 +18,12 @@ from carrel.domain.audit import Act
 from carrel.domain.errors import Invalid, NotFound, Refusal, Throttled, Unavailable
 from carrel.domain.ids import DocumentId, document_id
 from carrel.domain.jobs import Claim
-from carrel.domain.keys import document_key
+from carrel.domain.keys import place_key
 from carrel.domain.library import Outcome, Source
 from carrel.domain.origins import Reason
 from carrel.domain.quotas import NO_QUOTAS, Quotas
-from carrel.ingest.upload import MOST_BYTES, SMALL, Arrival, Dock, Held, Uploads, register
+from carrel.ingest.dock import Arrival, Dock, mend, register
+from carrel.ingest.upload import MOST_BYTES, SMALL, Held, Uploads
 from carrel.ports.blobs import Blobs
 from carrel.ports.origins import Failed, Found, Gone, Known, Origin, Same, Sight
 from carrel.store import audit, erasure, jobs, source_items, sources, versions
@@ -118,7 +119,7 @@ class Taking:
     async def _bring(self, visit: Visit, sight: Found) -> Taken:
         async with self._database.transaction(visit.grant) as tx:
             known = await source_items.find(tx, visit.source.id, sight.key)
-        dock = Dock(visit.grant, visit.source)
+        dock = Dock(visit.grant, visit.source, is_place=True)
         try:
             brought = await self._read(dock, sight)
             if isinstance(brought, Held):
@@ -153,14 +154,17 @@ class Taking:
 
     async def _register(self, visit: Visit, sight: Found, arrival: Arrival, known: source_items.Known) -> Taken:
         """When it is refused, nothing is kept; when the connection ends, what nobody names is swept later."""
-        document = document_id(visit.source.id, arrival.key)
+        document, dock = document_id(visit.source.id, arrival.key), Dock(visit.grant, visit.source)
         try:
             async with self._transaction(visit) as tx:
-                registered = await register(tx, Dock(visit.grant, visit.source), arrival, quotas=self._quotas)
+                registered = await register(tx, dock, arrival, quotas=self._quotas)
                 # a twin that was refused is read again the next time: the other one may be gone by then
                 tag = None if registered.outcome is Outcome.DUPLICATE else sight.tag
                 seen = Seen(sight.key, document, tag, arrival.blob.sha256)
                 await source_items.remember(tx, visit.source, seen, known, run=visit.run)
+            if registered.lacks is not None:
+                async with self._transaction(visit) as tx:
+                    registered = await mend(tx, dock, arrival, registered, quotas=self._quotas)
         except Refusal as refusal:
             if not refusal.retryable or isinstance(refusal, Throttled):
                 await self._blobs.delete(arrival.blob.key)
@@ -217,7 +221,7 @@ async def _erase(tx: Transaction, source: Source, documents: Sequence[DocumentId
 
 def _document(source: Source, key: str) -> DocumentId | None:
     with suppress(Invalid):
-        return document_id(source.id, document_key(key))
+        return document_id(source.id, place_key(key))
     return None
 
 

@@ -7,24 +7,25 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, TypeAlias, assert_never
 
-from carrel.domain.access import Principal, TenantGrant, enter
+from carrel.domain.access import Principal, enter
 from carrel.domain.audit import Act
 from carrel.domain.errors import Conflict, Invalid, Refusal, Throttled, Unavailable
-from carrel.domain.ids import DocumentId, SourceId, UserId, VersionId, document_id
+from carrel.domain.ids import DocumentId, SourceId, VersionId, document_id
 from carrel.domain.keys import document_key
 from carrel.domain.library import Blob, Document, DocumentStatus, Outcome, Source
-from carrel.domain.quotas import NO_QUOTAS, NOTHING_HELD, Hold, Quotas, Resource
+from carrel.domain.quotas import NO_QUOTAS, Quotas, Resource
 from carrel.domain.rights import Permission
+from carrel.ingest.dock import Dock, mend, register
 from carrel.ingest.presence import Presence
 from carrel.ports.blobs import Blobs
-from carrel.store import audit, documents, erasure, idempotency, sources, versions
+from carrel.store import audit, documents, idempotency, sources, versions
 from carrel.store import quotas as counters
 from carrel.store.idempotency import Memo
 from carrel.store.quotas import Wanted
 from carrel.store.transaction import Database, Transaction
 from carrel.store.versions import Arrival, Registered
 
-__all__ = ["MOST_BYTES", "SMALL", "Arrival", "Brought", "Delivery", "Dock", "Held", "JudgeType", "Uploads", "register"]
+__all__ = ["MOST_BYTES", "SMALL", "Arrival", "Brought", "Delivery", "Dock", "Held", "JudgeType", "Uploads"]
 
 JudgeType = Callable[[str, str | None, bytes], str]
 
@@ -60,20 +61,6 @@ class Held:
 
 
 Brought: TypeAlias = Arrival | Held | Delivery
-
-
-@dataclass(frozen=True, slots=True)
-class Dock:
-    """Where a principal may deliver: one source, found under its grant. `person` is who asks, if it is a person.
-
-    `hold` is what was reserved of the tenant's quota, `room` how many bytes that is.
-    """
-
-    grant: TenantGrant
-    source: Source
-    person: UserId | None = None
-    hold: Hold = NOTHING_HELD
-    room: int = 0
 
 
 class _Report:
@@ -176,7 +163,7 @@ class Uploads:
         return await self.commit(dock, await self.stage(dock, name, again, declared=declared, limit=limit))
 
     async def _known(self, dock: Dock, name: str, content: bytes, declared: str | None) -> Delivery | None:
-        key, fingerprint = document_key(name), sha256(content).digest()
+        key, fingerprint = dock.key_of(name), sha256(content).digest()
         self._judge_type(key, declared, content[:_HEAD])
         document = document_id(dock.source.id, key)
         async with self._database.transaction(dock.grant) as tx:
@@ -196,14 +183,14 @@ class Uploads:
         whole, again = await _read_ahead(content, room)
         if not whole:
             return await self.stage(dock, name, again, declared=declared)
-        key = document_key(name)
+        key = dock.key_of(name)
         return Held(key, whole, sha256(whole).digest(), self._judge_type(key, declared, whole[:_HEAD]))
 
     async def stage(
         self, dock: Dock, name: str, content: AsyncIterator[bytes], *, declared: str | None, limit: int = MOST_BYTES
     ) -> Arrival:
         """The bytes, kept and judged, which no document has yet. Raises as `deliver`; then nothing is kept."""
-        key = document_key(name)
+        key = dock.key_of(name)
         blob = await self._blobs.put(dock.grant.tenant, content, limit=limit)
         try:
             return Arrival(key, blob, self._judged(key, blob, declared))
@@ -235,7 +222,7 @@ class Uploads:
         )
 
     async def _registered(self, dock: Dock, arrival: Arrival, report: _Report) -> Registered:
-        """Bytes that are known and have been lost count as new."""
+        """Bytes that are known and have been lost count as new, also those of a twin."""
         while True:
             async with self._database.transaction(dock.grant) as tx:
                 registered = await register(tx, dock, arrival, quotas=self._quotas)
@@ -243,7 +230,13 @@ class Uploads:
             report.committed(registered)
             known = registered.known
             if known is None or not await self._presence.lost(dock.grant, {registered.document: known}):
-                return registered
+                break
+        if registered.lacks is not None:
+            async with self._database.transaction(dock.grant) as tx:
+                registered = await mend(tx, dock, arrival, registered, quotas=self._quotas)
+                await report.tell(tx, dock, registered)
+            report.committed(registered)
+        return registered
 
     async def commit_all(
         self, dock: Dock, arrivals: Sequence[Brought], *, memo: Memo[list[Delivery]] | None = None
@@ -347,17 +340,6 @@ class Uploads:
         if blob.size == 0:
             raise Invalid("The file is empty.", code="empty_document", field="files")
         return self._judge_type(key, declared, blob.head)
-
-
-async def register(tx: Transaction, dock: Dock, arrival: Arrival, *, quotas: Quotas = NO_QUOTAS) -> Registered:
-    """The arrival as a version with its job; versions that nobody will read go in the same transaction."""
-    registered = await versions.register(tx, dock.source, arrival, requester=dock.person)
-    if registered.version is not None:
-        await erasure.discard(tx, registered.document, await versions.superseded(tx, registered.document))
-        new, size = registered.outcome is Outcome.CREATED, arrival.blob.size
-        await counters.charge(tx, dock.hold, documents=int(new), size=size, defaults=quotas)
-        await versions.demand(tx, dock.source, registered.version, size)
-    return registered
 
 
 def _open(source: Source) -> Source:

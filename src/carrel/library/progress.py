@@ -6,7 +6,7 @@ transaction is open between two looks.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -16,8 +16,9 @@ import structlog
 from carrel.domain.access import Principal, TenantGrant, enter
 from carrel.domain.errors import Throttled, Unavailable
 from carrel.domain.ids import DocumentId, SourceId, TenantId
-from carrel.domain.library import DocumentStatus, Progress
+from carrel.domain.library import Progress
 from carrel.domain.rights import Permission
+from carrel.library.tally import Counts, Tally
 from carrel.store import progress, sources
 from carrel.store.transaction import Database
 
@@ -30,24 +31,12 @@ _MOST_CHANGED: Final = 1_000  # documents between two looks; when there are more
 _MOST_SHOWN: Final = 500
 _MOST_REMEMBERED: Final = 1_000
 _REST: Final = 0.5  # seconds between two looks of one stream
-_COUNTING: Final = 2.0  # seconds between two counts, which look at every document
 _BREATH: Final = 1.0  # seconds after which a stream sees whether its reader may still see
 _LOOK: Final = 4.0
 _WAIT: Final = 5.0
 _PATIENCE: Final = 2.0  # seconds to wait for the connection that hears
 
 Asker: TypeAlias = Callable[[], Awaitable[Principal]]
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many documents there are in each state."""
-
-    amounts: Mapping[DocumentStatus, int]
-
-    @property
-    def is_settled(self) -> bool:
-        return not self.amounts[DocumentStatus.PENDING] and not self.amounts[DocumentStatus.PROCESSING]
 
 
 Told: TypeAlias = Progress | Counts
@@ -87,6 +76,7 @@ class Watching:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._tally = Tally(database)
         self._watchers: dict[TenantId, set[_Watcher]] = {}
         self._wanted = asyncio.Event()
         self._over = asyncio.Event()
@@ -111,7 +101,9 @@ class Watching:
         await self._demand(grant, watch.source)
         with self._watching(grant.tenant) as watcher:
             await _first_of(self._hearing, seconds=_PATIENCE)  # what is heard before the first look is not missed
-            view = _View(self._database, watch)
+            if not self._hearing.is_set():
+                self._tally.change(grant.tenant)  # it may have, and nobody heard
+            view = _View(self._database, self._tally, watch)
             clock = asyncio.get_running_loop().time
             asked = clock()
             while not watch.leaving.is_set():
@@ -143,6 +135,7 @@ class Watching:
             watchers.discard(watcher)
             if not watchers:
                 self._watchers.pop(tenant, None)
+                self._tally.forget(tenant)
             if not self._watchers:
                 self._wanted.clear()
                 self._over.set()
@@ -161,12 +154,13 @@ class Watching:
 
         def heard(*said: object) -> None:
             tenant, document = progress.heard(str(said[-1]))
+            if tenant in self._watchers:
+                self._tally.change(tenant)
             for watcher in self._watchers.get(tenant, ()):
                 watcher.hear(document)
 
         async with self._database.listening(progress.CHANNEL, heard, lost=lost):
-            for watcher in (one for some in self._watchers.values() for one in some):
-                watcher.hear(None)  # what happened before is told by nobody
+            self._hear_all()
             self._hearing.set()
             try:
                 await over.wait()
@@ -175,16 +169,23 @@ class Watching:
         if is_lost:
             raise Unavailable("The connection that listens was lost.")
 
+    def _hear_all(self) -> None:
+        """What happened before is told by nobody."""
+        for tenant, watchers in self._watchers.items():
+            self._tally.change(tenant)
+            for watcher in watchers:
+                watcher.hear(None)
+
 
 class _View:
     """What a stream's reader has been told already, so that nothing is told twice."""
 
-    def __init__(self, database: Database, watch: Watch) -> None:
+    def __init__(self, database: Database, tally: Tally, watch: Watch) -> None:
         self._database = database
+        self._tally = tally
         self._watch = watch
         self._shown: dict[DocumentId, Progress] = {}
         self._counts: Counts | None = None
-        self._counted = float("-inf")
         self._is_stale = True
 
     @property
@@ -192,24 +193,22 @@ class _View:
         return not self._is_stale and self._counts is not None and self._counts.is_settled
 
     async def look(self, grant: TenantGrant, watcher: _Watcher) -> list[Told]:
-        """What is new, in one short transaction; nothing is asked where nothing was heard."""
-        changed, now = watcher.take(), asyncio.get_running_loop().time()
+        """What is new; nothing is asked where nothing was heard."""
+        changed = watcher.take()
         self._is_stale = self._is_stale or changed is None or bool(changed)
-        is_counting = self._is_stale and now - self._counted >= _COUNTING
-        if not is_counting and changed is not None and not changed:
-            return []
-        counts = None
+        found = [] if changed is not None and not changed else await self._found(grant, changed)
+        counts = await self._tally.of(grant, self._watch.source) if self._is_stale else None
+        self._is_stale = self._is_stale and counts is None
+        return [*self._news(found), *self._recounted(counts)]
+
+    async def _found(self, grant: TenantGrant, changed: set[DocumentId] | None) -> list[Progress]:
+        """In one short transaction."""
         async with self._database.transaction(grant) as tx:
             if changed is None:
                 found = await progress.unfinished(tx, self._watch.source, most=_MOST_SHOWN)
                 ended = self._shown.keys() - {one.document for one in found}
-                found += await progress.changed(tx, self._watch.source, ended) if ended else []
-            else:
-                found = await progress.changed(tx, self._watch.source, changed)
-            if is_counting:
-                counts = Counts(await progress.counts(tx, self._watch.source))
-                self._counted, self._is_stale = now, False
-        return [*self._news(found), *self._recounted(counts)]
+                return found + (await progress.changed(tx, self._watch.source, ended) if ended else [])
+            return await progress.changed(tx, self._watch.source, changed)
 
     def _news(self, found: list[Progress]) -> Iterator[Told]:
         for one in found:

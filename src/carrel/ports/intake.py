@@ -14,7 +14,10 @@ class Intake(Protocol):
     async def bring(
         self, grant: TenantGrant, source: Source, key: str, content: AsyncIterator[bytes], *, media_type: str
     ) -> DocumentId:
-        """Raises Invalid for what cannot be taken (then nothing is kept), NotFound when the source is gone."""
+        """The key stays as it is, to the letter.
+
+        Raises Invalid for what cannot be taken (then nothing is kept), NotFound when the source is gone.
+        """
         ...
 
     async def keep(

@@ -6,7 +6,7 @@ A version that is not ready has a job; a version without a job is ready or faile
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from carrel.domain.ids import DocumentId, SourceId, UserId, VersionId, document_
 from carrel.domain.jobs import Claim, JobKind
 from carrel.domain.keys import title_from_key
 from carrel.domain.library import Blob, ChunkRules, Duplicates, Failure, Outcome, Source, Stage, Version
-from carrel.store import jobs, records
+from carrel.store import jobs, records, twins
 from carrel.store.contents import Kept
 from carrel.store.progress import TOLD
 from carrel.store.transaction import Statement, Transaction
@@ -54,16 +54,6 @@ _ALL_DELIVERED_AGAIN = Statement("""
     returning d.id, same.version_id, same.blob_key
 """)
 _ONE_AT_A_TIME = Statement("select pg_advisory_xact_lock(:fingerprint)")
-# Twins are few: found first by their bytes, or the planner walks the documents in their order until one fits.
-_TWIN = Statement("""
-    with same as materialized (
-        select v.id from document_versions v
-        where v.tenant_id = :tenant and v.source_id = :source and v.fingerprint = :fingerprint and v.state <> 'failed'
-    )
-    select d.id from documents d join same on same.id = d.newest_version_id
-    where d.tenant_id = :tenant and d.source_id = :source and d.id <> :id and d.deleted_at is null
-    order by d.created_at, d.id limit 1
-""")
 _FORGET_NEW = Statement("""
     update documents set deleted_at = now() where tenant_id = :tenant and id = :id and newest_version_id is null
 """)
@@ -84,6 +74,9 @@ _ADOPT = Statement("""
 _PIN = Statement("""
     select id from document_versions where tenant_id = :tenant and id = any (:versions) for key share
 """)
+_HAS_BYTES = Statement("""
+    select 1 from document_versions where tenant_id = :tenant and id = :version and fingerprint = :fingerprint
+""")
 _NO_TWIN = Statement("update documents set same_as = null where tenant_id = :tenant and same_as = :id")
 _SUPERSEDED = Statement("""
     select v.id from document_versions v join documents d on d.tenant_id = v.tenant_id and d.id = v.document_id
@@ -97,16 +90,6 @@ _LOAD = Statement("""
     join documents d on d.tenant_id = v.tenant_id and d.id = v.document_id and d.newest_version_id = v.id
     join sources s on s.tenant_id = v.tenant_id and s.id = v.source_id
     where v.tenant_id = :tenant and v.id = :id and d.deleted_at is null and s.deleted_at is null
-""")
-_LIVE_TWIN = Statement("""
-    with same as materialized (
-        select v.id from document_versions v
-        where v.tenant_id = :tenant and v.source_id = :source and v.fingerprint = :fingerprint
-          and v.state = 'ready' and v.media_type = :media_type
-    )
-    select same.id, d.title, d.key from documents d join same on same.id = d.live_version_id
-    where d.tenant_id = :tenant and d.deleted_at is null and d.id <> :document
-    order by d.created_at, d.id limit 1
 """)
 _STAGE = Statement(f"""
     update document_versions set state = 'processing', stage = :stage, progress = :progress, attempts = :attempts,
@@ -163,13 +146,17 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What became of an arrival. `blob_kept` is False when nobody needs the bytes; `known` are those that it has."""
+    """What became of an arrival. `blob_kept` is False when nobody needs the bytes; `known` are those that it has.
+
+    `lacks` is the key of a document whose bytes these are, and which has lost its own: `mend` gives it these.
+    """
 
     outcome: Outcome
     document: DocumentId
     same_as: DocumentId | None = None
     version: VersionId | None = None
     known: Kept | None = None
+    lacks: str | None = None
 
     @property
     def blob_kept(self) -> bool:
@@ -190,16 +177,37 @@ async def register(tx: Transaction, source: Source, arrival: Arrival, *, request
     newest = row["newest_version_id"] if row["deleted_at"] is None else None
     if known := await unchanged_one(tx, document, arrival.blob.sha256):
         return Registered(Outcome.UNCHANGED, document, known=known)
-    if source.duplicates is Duplicates.REJECT:
+    # a document that has these bytes and lost them wants them back: that is no twin
+    was_its_own = await tx.value(_HAS_BYTES, version=newest, fingerprint=arrival.blob.sha256)
+    rejects = source.duplicates is Duplicates.REJECT and not was_its_own
+    if rejects:
         await tx.run(_ONE_AT_A_TIME, fingerprint=_lock_of(source.id, arrival.blob.sha256))
-    twin = await tx.value(_TWIN, source=source.id, id=document, fingerprint=arrival.blob.sha256)
-    if twin and source.duplicates is Duplicates.REJECT:
+    twin = await twins.find(tx, source.id, document, fingerprint=arrival.blob.sha256, lacking_first=rejects)
+    if twin and rejects:
         await tx.run(_FORGET_NEW, id=document)
-        return Registered(Outcome.DUPLICATE, DocumentId(twin), DocumentId(twin))
+        known, lacks = (None, twin.key) if twin.lacks else (twin.kept, None)
+        return Registered(Outcome.DUPLICATE, twin.document, twin.document, known=known, lacks=lacks)
     if newest:
         await tx.run(_NO_TWIN, id=document)
-    version = await _adopt(tx, source, arrival, twin, requester=requester)
-    return Registered(Outcome.REPLACED if newest else Outcome.CREATED, document, twin, version)
+    same_as = None if twin is None else twin.document
+    version = await _adopt(tx, source, arrival, same_as, requester=requester)
+    return Registered(Outcome.REPLACED if newest else Outcome.CREATED, document, same_as, version)
+
+
+async def mend(
+    tx: Transaction, source: Source, arrival: Arrival, *, requester: UserId | None = None
+) -> VersionId | None:
+    """A new version of a document that has lost these bytes; None when it is not so, or not any more.
+
+    Not in the transaction that registered: it locks another document.
+    """
+    document = document_id(source.id, arrival.key)
+    await tx.rows(_LOCK_TWINS, id=document)
+    found = await twins.lacking(tx, document, fingerprint=arrival.blob.sha256)
+    if found is None:
+        return None
+    arrival = replace(arrival, media_type=found.media_type)
+    return await _adopt(tx, source, arrival, found.same_as, requester=requester)
 
 
 async def unchanged_one(tx: Transaction, document: DocumentId, fingerprint: bytes) -> Kept | None:
@@ -277,26 +285,6 @@ async def load(tx: Transaction, version: VersionId) -> Version | None:
     """What the worker needs; None when the version is no longer wanted (deleted, or a newer one came)."""
     row = await tx.row(_LOAD, id=version)
     return _version(row) if row else None
-
-
-@dataclass(frozen=True, slots=True)
-class LiveTwin:
-    """Another document of the same source whose live version has the same bytes, read as the same type."""
-
-    version: VersionId
-    title: str
-    key: str
-
-
-async def live_twin(tx: Transaction, version: Version) -> LiveTwin | None:
-    row = await tx.row(
-        _LIVE_TWIN,
-        source=version.source,
-        document=version.document,
-        fingerprint=version.fingerprint,
-        media_type=version.media_type,
-    )
-    return LiveTwin(VersionId(row["id"]), row["title"], row["key"]) if row else None
 
 
 async def pin(tx: Transaction, versions: Iterable[VersionId]) -> None:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from carrel.domain.chats import Rating
 from carrel.domain.errors import Invalid
-from carrel.domain.keys import document_key
+from carrel.domain.keys import place_key
 from carrel.domain.library import Duplicates, SourceKind, Visibility
 from carrel.domain.places import place_of
 from carrel.domain.rights import Role
@@ -60,14 +60,8 @@ def _visible(text: str) -> str:
     return text
 
 
-def _is_key(text: str) -> str:
-    if document_key(text) != text:
-        raise ValueError("a key is in its normal form")
-    return text
-
-
 Named = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_visible)]
-Key = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_is_key)]
+Key = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(place_key)]
 Short = Annotated[str, Field(max_length=512)]
 Value = Annotated[str, Field(max_length=512)] | bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | float
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -174,7 +168,7 @@ class FileLine(_Line):
 
     id: UUID
     owner_id: UUID
-    name: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_is_key)]
+    name: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(place_key)]
     purpose: Short
     media_type: Annotated[str, Field(max_length=1_024)] | None
     size: Annotated[int, Field(ge=1)]

@@ -15,7 +15,7 @@ import structlog
 from carrel.domain.access import for_job
 from carrel.domain.audit import Act
 from carrel.domain.errors import Conflict, Invalid, NotFound, Unavailable
-from carrel.domain.ids import WebhookId
+from carrel.domain.ids import TenantId, WebhookId
 from carrel.domain.secret import Secret
 from carrel.domain.webhooks import (
     MOST_ATTEMPTS,
@@ -56,7 +56,7 @@ class _Sealed:
 class Courier:
     """`outgoing` is asked for when the first delivery comes: most processes never make one."""
 
-    def __init__(self, database: Database, vault: Vault, outgoing: Callable[[], Outgoing]) -> None:
+    def __init__(self, database: Database, vault: Vault, outgoing: Callable[[TenantId], Outgoing]) -> None:
         self._database = database
         self._vault = vault
         self._outgoing = outgoing
@@ -70,7 +70,7 @@ class Courier:
             sealed = await self._seal(errand)
             if sealed is None:
                 return None
-            attempt = await self._tell(sealed)
+            attempt = await self._tell(errand.tenant, sealed)
             return attempt if await self._settle(errand, attempt, sealed.event) else None
         except Conflict as unreadable:
             return await self._give_up(errand, Attempt(0, problem=unreadable.code))
@@ -102,10 +102,10 @@ class Courier:
         place = Place(TABLE, webhook, column)
         return await self._vault.open(tx, place, Box(kept.ciphertext, kept.nonce, kept.key_version))
 
-    async def _tell(self, sealed: _Sealed) -> Attempt:
+    async def _tell(self, tenant: TenantId, sealed: _Sealed) -> Attempt:
         began = time.perf_counter()
         try:
-            status = await self._outgoing().post(sealed.url, body=sealed.body, headers=sealed.headers)
+            status = await self._outgoing(tenant).post(sealed.url, body=sealed.body, headers=sealed.headers)
         except (Invalid, Unavailable) as refusal:
             return Attempt(_since(began), problem=refusal.code)
         attempt = Attempt(_since(began), status)

@@ -20,7 +20,7 @@ from carrel.domain.answers import ModelProblem
 from carrel.domain.audit import Act
 from carrel.domain.errors import Invalid
 from carrel.domain.ids import BotId, ChatId, DocumentId, MessageId, TenantId, UserId, VersionId, new_id
-from carrel.domain.library import ChunkRules, DocumentStatus, Source, Tenant, VersionRecord
+from carrel.domain.library import ChunkRules, DocumentStatus, Duplicates, Source, Tenant, VersionRecord
 from carrel.domain.origins import Bucket, Place
 from carrel.domain.places import place_of
 from carrel.domain.rights import Permission
@@ -189,8 +189,9 @@ class _Arrival:
     async def _bring(self, line: DocumentLine) -> None:
         source, version = self._sources[line.source_id], line.current
         grant = for_job(self._tenant, source.owner)
+        taking = replace(source, duplicates=Duplicates.ALLOW)  # it may have twins from before it rejected any
         content = _read(self._archive.blob(version.id))
-        document = await self._intake.bring(grant, source, line.key, content, media_type=version.media_type)
+        document = await self._intake.bring(grant, taking, line.key, content, media_type=version.media_type)
         if line.attributes:
             async with self._database.transaction(grant) as tx:
                 await documents.describe(tx, document, line.attributes)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from carrel.adapters.parsers.media import media_type_of
 from carrel.domain.hosts import KnownHosts
+from carrel.domain.ids import TenantId
 from carrel.domain.limits import Rates
 from carrel.domain.models import Offer
 from carrel.domain.prices import NO_PRICES, Prices
@@ -57,7 +58,7 @@ class Base:
     prices: Prices = NO_PRICES
     chat_days: int | None = None
     offer: Offer = field(default_factory=Offer)
-    outgoing: Callable[[], Outgoing] = field(default_factory=way_out)
+    outgoing: Callable[[TenantId], Outgoing] = field(default_factory=way_out)
     places: Opened = field(default_factory=Opened)
     judge_type: JudgeType = media_type_of
 

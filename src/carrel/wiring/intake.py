@@ -19,7 +19,7 @@ class UploadIntake:
     async def bring(
         self, grant: TenantGrant, source: Source, key: str, content: AsyncIterator[bytes], *, media_type: str
     ) -> DocumentId:
-        delivery = await self._uploads.deliver(Dock(grant, source), key, content, declared=media_type)
+        delivery = await self._uploads.deliver(Dock(grant, source, is_place=True), key, content, declared=media_type)
         if delivery.document is None:
             raise Unavailable("The bytes were taken, and no document came of them.")
         return delivery.document

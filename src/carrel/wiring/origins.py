@@ -1,6 +1,7 @@
 """Origins: which product reads which kind of place, and whether a tenant may name it."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
@@ -8,6 +9,7 @@ from typing import TypeAlias
 
 from carrel.domain.access import TenantGrant
 from carrel.domain.errors import Invalid, Refusal
+from carrel.domain.ids import TenantId
 from carrel.domain.origins import Bucket, Folder, Place, Site
 from carrel.ingest.upload import MOST_BYTES
 from carrel.ports.origins import Origin
@@ -75,22 +77,29 @@ def _folders(opened: Opened) -> Way:
 
 
 def _sites(opened: Opened) -> Way:
-    """The pauses between requests to one host are kept for all walks of a process."""
+    """The pauses between requests to one host are kept for all walks of a process.
+
+    So are the threads that look names up, of which no tenant has them all.
+    """
 
     @cache
-    def product() -> Callable[[Site], Origin]:
+    def product() -> Callable[[TenantId, Site], Origin]:
         from carrel.adapters.origins.manners import Manners
         from carrel.adapters.origins.site import WebSite
-        from carrel.adapters.web import Allowed, OutboundWeb, Rules
+        from carrel.adapters.web import Allowed, Names, OutboundWeb, Rules
 
-        web = OutboundWeb(Rules(Allowed.read(opened.web.allowed or ""), opened.web.port_set))
-        manners = Manners(opened.web.pause)
-        return lambda site: WebSite(site, web, manners)
+        rules = Rules(Allowed.read(opened.web.allowed or ""), opened.web.port_set)
+        trust, names, manners = ssl.create_default_context(), Names(), Manners(opened.web.pause)
+
+        def made(tenant: TenantId, site: Site) -> Origin:
+            return WebSite(site, OutboundWeb(rules, trust=trust, resolve=names.of(tenant)), manners)
+
+        return made
 
     @asynccontextmanager
-    async def way(_: TenantGrant, __: str, place: Place) -> AsyncIterator[Origin]:
+    async def way(grant: TenantGrant, _: str, place: Place) -> AsyncIterator[Origin]:
         assert isinstance(place, Site)
-        yield product()(place)
+        yield product()(grant.tenant, place)
 
     return way
 

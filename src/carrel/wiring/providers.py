@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING, assert_never
 from urllib.parse import urlsplit
 
@@ -13,7 +14,8 @@ from carrel.adapters.models.clients import Clients
 from carrel.adapters.models.extractive import Extractive
 from carrel.adapters.models.providers import Own, Providers, Safe
 from carrel.adapters.models.remote import Patience, Remote
-from carrel.adapters.models.ways import Ways
+from carrel.adapters.models.ways import Transport, Ways
+from carrel.domain.ids import TenantId
 from carrel.domain.models import EXTRACTIVE, Offer
 from carrel.domain.secret import Secret
 from carrel.ports.model import Prompt
@@ -21,7 +23,7 @@ from carrel.settings import AnthropicModel, BedrockModel, OllamaModel, OpenAIMod
 from carrel.settings import Extractive as ExtractiveModel
 
 if TYPE_CHECKING:
-    from carrel.adapters.web import JudgedTransport
+    from carrel.adapters.web import JudgedTransport, Names
 
 _TRIAL = 256  # tokens: some models think before they speak
 _KEPT = 16  # connections to one tenant's provider
@@ -101,7 +103,7 @@ def _account(chosen: RemoteModel) -> Account:
 
 def _ways(settings: Settings) -> Ways:
     region = settings.model.region if isinstance(settings.model, BedrockModel) else None
-    return Ways(lambda trust: _judged(settings, trust), _patience(settings), region=region)
+    return Ways(_judged(settings), _patience(settings), region=region)
 
 
 def _patience(settings: Settings) -> Patience:
@@ -109,8 +111,20 @@ def _patience(settings: Settings) -> Patience:
     return Patience(rules.connect, rules.first_token, rules.whole)
 
 
-def _judged(settings: Settings, trust: ssl.SSLContext) -> "JudgedTransport":
-    from carrel.adapters.web import Allowed, JudgedTransport, Rules
+def _judged(settings: Settings) -> Transport:
+    """All tenants share the threads that look names up, and none takes them all."""
 
-    rules = settings.providers
-    return JudgedTransport(Rules(Allowed.read(rules.allowed or ""), rules.port_set), trust, kept=_KEPT)
+    @cache
+    def names() -> "Names":
+        from carrel.adapters.web import Names
+
+        return Names()
+
+    def made(trust: ssl.SSLContext, payer: TenantId | None) -> "JudgedTransport":
+        from carrel.adapters.web import Allowed, JudgedTransport, Rules
+
+        given = settings.providers
+        rules = Rules(Allowed.read(given.allowed or ""), given.port_set)
+        return JudgedTransport(rules, trust, kept=_KEPT, resolve=names().of(payer))
+
+    return made

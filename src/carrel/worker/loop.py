@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
@@ -32,6 +33,7 @@ class Worker:
     """`concurrency` jobs at a time; a job that is silent for `lease` seconds is another worker's.
 
     One place more is for a newcomer: a tenant that has no job in hand need not wait for the large documents of others.
+    While it has a suspect in hand it claims no document, and one that waits for the suspect takes no place.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class Worker:
         self._drain = drain
         self._share = share
         self._wake = asyncio.Event()
-        self._running: dict[asyncio.Task[None], TenantId] = {}
+        self._running: dict[asyncio.Task[None], Claim] = {}
         self._floor = Floor()
 
     async def run(self, stop: asyncio.Event, *, hurry: asyncio.Event | None = None) -> None:
@@ -85,19 +87,19 @@ class Worker:
                 await _first(stop, lost, self._wake, seconds=_POLL)
 
     async def _claim(self) -> int:
-        free = self._concurrency - len(self._running)
+        free = self._concurrency - len(self._running) + self._floor.waiting
         if self._share is not None:
             return len(await self._take_shared(free, self._share))
         claims = await self._take(free) if free > 0 else []
         if 0 <= free == len(claims):
-            claims += await self._take(1, passed_over=set(self._running.values()))
+            claims += await self._take(1, passed_over=set(self._tenants()))
         return len(claims)
 
     async def _take_shared(self, most: int, share: int) -> list[Claim]:
         """One after the other, none of a tenant that has its share in hand."""
         claims: list[Claim] = []
         for _ in range(most):
-            in_hand = Counter(self._running.values())
+            in_hand = Counter(self._tenants())
             full = {tenant for tenant, jobs in in_hand.items() if jobs >= share}
             if not (one := await self._take(1, passed_over=full)):
                 break
@@ -105,12 +107,20 @@ class Worker:
         return claims
 
     async def _take(self, most: int, passed_over: Collection[TenantId] = ()) -> list[Claim]:
-        claims = await self._desk.claim(list(self._tasks), lease=self._lease, most=most, passed_over=passed_over)
+        claims = await self._desk.claim(self._kinds(), lease=self._lease, most=most, passed_over=passed_over)
         for claim in claims:
             task = asyncio.create_task(self._guarded(claim))
-            self._running[task] = claim.tenant
+            self._running[task] = claim
             task.add_done_callback(self._done)
         return claims
+
+    def _kinds(self) -> list[JobKind]:
+        """What may begin now: beside a suspect, whatever reads no document."""
+        is_held = any(claim.is_suspect for claim in self._running.values())
+        return [kind for kind in self._tasks if not (is_held and kind is JobKind.INGEST)]
+
+    def _tenants(self) -> list[TenantId]:
+        return [claim.tenant for claim in self._running.values()]
 
     def _done(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
@@ -148,12 +158,21 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 heart = group.create_task(self._beat(work))
-                async with self._floor.entered(alone=work.claim.is_suspect):
+                async with self._room(work.claim):
                     await self._desk.begin(work)
                     await self._tasks[work.claim.kind](work)
                 heart.cancel()
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from None
+
+    @asynccontextmanager
+    async def _room(self, claim: Claim) -> AsyncIterator[None]:
+        """Only documents hold each other up."""
+        if claim.kind is not JobKind.INGEST:
+            yield
+            return
+        async with self._floor.entered(alone=claim.is_suspect):
+            yield
 
     async def _beat(self, work: Work) -> None:
         """Keep the lease. Raises LeaseLost when it is gone, and what the desk refuses to somebody who was suspended.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol as Interface
 
 from carrel.domain.errors import ModelFailed
+from carrel.domain.ids import TenantId
 from carrel.domain.models import Protocol
 from carrel.domain.secret import Secret
 from carrel.ports.model import Message
@@ -12,13 +13,17 @@ from carrel.ports.model import Message
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Account:
-    """Who pays, and where the calls go. `is_ours` is the deployment's: the operator's word on its address is taken."""
+    """Who pays, and where the calls go. `is_ours` is the deployment's: the operator's word on its address is taken.
+
+    `payer` is the tenant of any other.
+    """
 
     provider: str
     base_url: str | None
     secret: Secret | None
     is_ours: bool = False
     region: str | None = None
+    payer: TenantId | None = None
 
     @property
     def protocol(self) -> Protocol:

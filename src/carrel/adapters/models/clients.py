@@ -31,10 +31,13 @@ class Clients:
         self._turn = asyncio.Lock()
 
     def mark(self, account: Account) -> Hashable:
-        """Equal for the same address and key. It tells nothing of the key, and means nothing in another process."""
+        """Equal for the same payer, address and key.
+
+        It tells nothing of the key, and means nothing in another process.
+        """
         secret = account.secret.reveal() if account.secret else ""
         digest = hmac.digest(self._mark, secret.encode(), sha256)
-        return account.provider, account.base_url, account.region, account.is_ours, digest
+        return account.provider, account.base_url, account.region, account.is_ours, account.payer, digest
 
     @asynccontextmanager
     async def using(self, account: Account) -> AsyncIterator[Wire]:

@@ -12,7 +12,7 @@ from carrel.adapters.models.clients import Clients
 from carrel.adapters.models.remote import Patience, Remote
 from carrel.domain.access import TenantGrant
 from carrel.domain.errors import Conflict, ModelFailed, NotFound
-from carrel.domain.ids import CredentialId
+from carrel.domain.ids import CredentialId, TenantId
 from carrel.domain.models import EXTRACTIVE, Offer, Protocol, bedrock_region, unusable
 from carrel.domain.providers import ProviderAccess
 from carrel.ports.model import Model, ModelWish
@@ -105,14 +105,14 @@ class Providers:
             raise _missing(reason)
         if not _KEY.fullmatch(access.secret.reveal()):
             raise ModelFailed("The key has characters that no provider takes.", code="model_key_refused")
-        return _account(access)
+        return _account(access, grant.tenant)
 
 
-def _account(access: ProviderAccess) -> Account:
+def _account(access: ProviderAccess, payer: TenantId) -> Account:
     if access.provider == Protocol.BEDROCK:
         region = bedrock_region(access.base_url) if access.base_url else None
-        return Account(access.provider, None, access.secret, region=region)
-    return Account(access.provider, access.base_url, access.secret)
+        return Account(access.provider, None, access.secret, region=region, payer=payer)
+    return Account(access.provider, access.base_url, access.secret, payer=payer)
 
 
 def _missing(detail: str) -> ModelFailed:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 from carrel.adapters.models.calls import Account, Wire
 from carrel.adapters.models.remote import Patience
 from carrel.domain.errors import ModelFailed
+from carrel.domain.ids import TenantId
 from carrel.domain.models import Protocol
 
 if TYPE_CHECKING:
     import httpx2
 
-Transport = Callable[[ssl.SSLContext], "httpx2.AsyncBaseTransport"]
+Transport = Callable[[ssl.SSLContext, TenantId | None], "httpx2.AsyncBaseTransport"]
 
 
 class Ways:
-    """`judged` makes the transport to tenants' addresses; the deployment's own is trusted.
+    """`judged` makes the transport to the addresses of a tenant; the deployment's own is trusted.
 
     `region` is where Bedrock is called by those who do not name one. `trust` says which certificates count; without it
     those that the machine trusts.
@@ -41,7 +42,7 @@ class Ways:
             self._trust = await asyncio.to_thread(ssl.create_default_context)
         import httpx2
 
-        transport = self._plain(self._trust) if account.is_ours else self._judged(self._trust)
+        transport = self._plain(self._trust) if account.is_ours else self._judged(self._trust, account.payer)
         # One read waits no longer than the whole may take: who waits for what is decided by Remote.
         timeout = httpx2.Timeout(self._patience.whole, connect=self._patience.connect)
         wire: Wire = wires.wire(account, transport, timeout=timeout)

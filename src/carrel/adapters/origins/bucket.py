@@ -12,7 +12,7 @@ from carrel.adapters.origins.queue import heard
 from carrel.adapters.origins.s3 import ABSENT, OK, SAME, Answer, BucketClient, Listed
 from carrel.domain.buckets import S3Key, S3Rules, s3_key
 from carrel.domain.errors import Conflict, Invalid, Refusal, TooLarge, Unavailable
-from carrel.domain.keys import document_key
+from carrel.domain.keys import place_key
 from carrel.domain.origins import Bucket
 from carrel.domain.secret import Secret
 from carrel.ports.origins import Failed, Found, Gone, Known, Notice, Same, Sight
@@ -107,7 +107,7 @@ class BucketOrigin:
     def _unfit(self, key: str, size: int) -> Refusal | None:
         """Why an object cannot become a document, as far as that can be told without asking for it."""
         try:
-            document_key(key)
+            place_key(key)
         except Invalid as problem:
             return problem
         if size > self._rules.most_bytes:

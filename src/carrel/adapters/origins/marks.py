@@ -1,7 +1,8 @@
 """What a page says to a crawler: where its links lead, what its real address is, whether it wants to be found.
 
 The page is somebody else's and this runs in the worker's own process, so it is read in plain Python, from left to right
-and each character a bounded number of times; nothing is built of it but addresses.
+and each character a bounded number of times; nothing is built of it but addresses. Whatever costs more than a character
+is counted, and so is what is worked out of it: a page that goes on beyond that is read no further.
 """
 
 import codecs
@@ -22,7 +23,14 @@ _ENDS: Final = {
     name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in ("script", "style", "textarea", "title", "xmp")
 }
 _MOST_ATTRIBUTES: Final = 50
-_MOST_LINKS: Final = 10_000  # that are looked at
+_MOST_STEPS: Final = 200_000  # tags, attributes and comments that are looked at: twenty for each link
+_MOST_LINKS: Final = 10_000
+_MOST_LETTERS: Final = 1_000_000  # of all links: canonical forms are what costs most
+_LONGEST: Final = 2_000  # letters of an address: a key has 1,024 bytes
+_SHORT: Final = 200
+_MOST_NAMED: Final = 4  # addresses that a page calls its own, until one is an address
+_MOST_METAS: Final = 100
+_WANTED: Final = frozenset({"href", "rel", "name", "content"})
 _NOT_INDEXED: Final = frozenset({"noindex", "none"})
 _NOT_FOLLOWED: Final = frozenset({"nofollow", "none"})
 _WITH_VALUES: Final = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
@@ -47,29 +55,53 @@ class Marks:
 def marks_of(content: bytes, url: str, robots: Iterable[str] = ()) -> Marks:
     """`robots` are the answer's `X-Robots-Tag` lines."""
     words = {word for line in robots for word in _said_to_us(line)}
-    places: dict[str, None] = {}
-    base, real = url, None
+    said = _Said(url)
     for tag, attributes in _tags(_text(content)):
-        relations = attributes.get("rel", "").lower().split()
-        place = attributes.get("href", "")
+        said.hear(tag, attributes)
+    words |= said.words
+    links = () if words & _NOT_FOLLOWED else said.links()
+    return Marks(links, said.real, not words & _NOT_INDEXED)
+
+
+class _Said:
+    """What the tags of a page have said so far."""
+
+    def __init__(self, url: str) -> None:
+        self.words: set[str] = set()
+        self.real: str | None = None
+        self._url = url
+        self._base: str | None = None
+        self._places: dict[str, None] = {}
+        self._letters = 0
+        self._named = self._metas = 0
+
+    def hear(self, tag: str, attributes: dict[str, str]) -> None:
+        relations, name = _short(attributes, "rel").split(), _short(attributes, "name")
+        place = attributes.get("href", "") if len(attributes.get("href", "")) <= _LONGEST else ""
         match tag:
-            case "base" if place and base == url:
-                base = canonical(place, url) or url
-            case "link" if "canonical" in relations and place and real is None:
-                real = canonical(place, base)
-            case "meta" if attributes.get("name", "").lower() in {"robots", OUR_NAME.lower()}:
-                words.update(_words(attributes.get("content", "")))
-            case "a" | "area" if place and "nofollow" not in relations and len(places) < _MOST_LINKS:
-                places[place.partition("#")[0]] = None
+            case "base" if place and self._base is None:
+                self._base = canonical(unescape(place), self._url) or self._url
+            case "link" if "canonical" in relations and place and self.real is None and self._named < _MOST_NAMED:
+                self._named += 1
+                self.real = canonical(unescape(place), self._base or self._url)
+            case "meta" if name in {"robots", OUR_NAME.lower()}:
+                self._metas += 1
+                if self._metas <= _MOST_METAS:
+                    self.words.update(_words(unescape(attributes.get("content", ""))))
+            case "a" | "area" if place and "nofollow" not in relations and len(self._places) < _MOST_LINKS:
+                self._lead(place)
             case _:
                 pass
-    links = () if words & _NOT_FOLLOWED else _links(places, base)
-    return Marks(links, real, not words & _NOT_INDEXED)
 
+    def _lead(self, place: str) -> None:
+        self._letters += len(place)
+        if self._letters <= _MOST_LETTERS:
+            self._places[unescape(place).partition("#")[0]] = None
 
-def _links(places: Iterable[str], base: str) -> tuple[str, ...]:
-    found = (canonical(place, base) for place in places if place)
-    return tuple(dict.fromkeys(link for link in found if link and not _MEDIA.search(link)))
+    def links(self) -> tuple[str, ...]:
+        base = self._base or self._url
+        found = (canonical(place, base) for place in self._places if place)
+        return tuple(dict.fromkeys(link for link in found if link and not _MEDIA.search(link)))
 
 
 def _text(content: bytes) -> str:
@@ -80,13 +112,15 @@ def _text(content: bytes) -> str:
 
 def _tags(text: str) -> Iterator[tuple[str, dict[str, str]]]:
     """The tags that matter, without what only looks like one in a comment or a script."""
-    place = 0
-    while found := _TAG.search(text, place):
+    place = steps = 0
+    while steps < _MOST_STEPS and (found := _TAG.search(text, place)):
+        steps += 1
         name = (found[1] or "").lower()
         if not name:
             place = _after(text.find("-->", found.end()), text)
             continue
-        attributes, place = _attributes(text, found.end())
+        attributes, place, many = _attributes(text, found.end())
+        steps += many
         yield name, attributes
         if name in _ENDS:
             end = _ENDS[name].search(text, place)
@@ -97,17 +131,23 @@ def _after(place: int, text: str) -> int:
     return place if place >= 0 else len(text)
 
 
-def _attributes(text: str, place: int) -> tuple[dict[str, str], int]:
-    """The first of each name, and where the tag has been read to."""
+def _attributes(text: str, place: int) -> tuple[dict[str, str], int, int]:
+    """The first of each name that matters, as written; where the tag has been read to; and how many there were."""
     found: dict[str, str] = {}
-    for _ in range(_MOST_ATTRIBUTES):
+    for many in range(_MOST_ATTRIBUTES):
         attribute = _ATTRIBUTE.match(text, place)
         if attribute is None:
-            break
+            return found, place, many
         name, *values = attribute.groups()
-        found.setdefault(name.lower(), unescape(next(filter(None, values), "")))
+        if (lower := name.lower()) in _WANTED:
+            found.setdefault(lower, next(filter(None, values), ""))
         place = attribute.end()
-    return found, place
+    return found, place, _MOST_ATTRIBUTES
+
+
+def _short(attributes: dict[str, str], name: str) -> str:
+    """Of an attribute of a few words."""
+    return unescape(attributes.get(name, "")[:_SHORT]).lower()
 
 
 def _said_to_us(line: str) -> Iterator[str]:

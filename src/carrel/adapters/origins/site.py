@@ -193,7 +193,7 @@ class _Walk:
         self._told.add(key)
         if key != entry.url:
             tag = (await self._known([key])).get(key)
-        return _Step(_sight(page, key, tag, changed=entry.changed), links)
+        return _Step(await asyncio.to_thread(_sight, page, key, tag, changed=entry.changed), links)
 
     async def _marks(self, page: Page, url: str) -> Marks:
         if page.media_type not in _HTML:

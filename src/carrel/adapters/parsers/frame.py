@@ -13,6 +13,7 @@ from typing import Final
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from carrel.adapters.parsers.steps import steps
 from carrel.adapters.parsers.weights import Weights, weighed
 
 _NEVER: Final = (
@@ -52,6 +53,7 @@ _TEASER: Final = 400
 _FEW_LINKS: Final = 3
 _MANY: Final = 2_000
 _FEW: Final = 5
+_LOOKED_INTO: Final = 2_000  # steps through what is short, if it is short
 _LINKED: Final = 0.9
 _BULK: Final = 0.5
 _PART: Final = 0.34
@@ -115,7 +117,7 @@ def _remove_those(nodes: Iterable[LexborNode], test: Callable[[LexborNode], bool
 
 def _asks_for_consent(node: LexborNode) -> bool:
     inside = any(parent.tag in _CONTENT for parent in _above(node))
-    return not inside and _length(node) < _BANNER and node.css_first("button, a, input") is not None
+    return not inside and _is_short(node, _BANNER) and node.css_first("button, a, input") is not None
 
 
 def _is_signpost(node: LexborNode) -> bool:
@@ -131,12 +133,12 @@ def _is_signpost(node: LexborNode) -> bool:
 def _is_control(node: LexborNode) -> bool:
     """Long ones, and those in headings, are the questions of a list that unfolds."""
     in_heading = any(parent.tag in _HEADINGS or parent.tag in {"summary", "dt"} for parent in _above(node))
-    return not in_heading and _length(node) < _BUTTON
+    return not in_heading and _is_short(node, _BUTTON)
 
 
 def _asks_for_an_address(node: LexborNode) -> bool:
     asks = node.css_first('input[type="email" i], input[type="search" i], input[type="password" i], textarea')
-    return asks is not None and _length(node) < _FORM
+    return asks is not None and _is_short(node, _FORM)
 
 
 def _root(tree: LexborHTMLParser, body: LexborNode) -> LexborNode:
@@ -165,7 +167,7 @@ def _strip_banners(tree: LexborHTMLParser) -> None:
         if header.parent is not None and is_own and header.css_first("a, form, button, input, ul") is not None:
             others = [heading for heading in headings if not _inside(heading, {header.mem_id})]
             kept = [] if others else header.css("h1")[:1]
-            _reduce(header, [*kept, *(node for node in header.css("p")[:_FEW] if _length(node) >= _MUCH)])
+            _reduce(header, [*kept, *(node for node in header.css("p")[:_FEW] if not _is_short(node, _MUCH))])
 
 
 def _reduce(node: LexborNode, kept: list[LexborNode]) -> None:
@@ -258,5 +260,14 @@ def _above(node: LexborNode) -> Iterable[LexborNode]:
         parent = parent.parent
 
 
-def _length(node: LexborNode) -> int:
-    return len(" ".join(node.text().split()))
+def _is_short(node: LexborNode, least: int) -> bool:
+    """Whether it has fewer letters; it is looked into only so far, since many may stand in each other."""
+    words: list[str] = []
+    letters = 0
+    for number, (entering, inner) in enumerate(steps(node)):
+        if entering and inner.is_text_node:
+            words.append(inner.text_content or "")
+            letters += len("".join(words[-1].split()))
+        if letters >= least or number > _LOOKED_INTO:
+            return False
+    return len(" ".join("".join(words).split())) < least

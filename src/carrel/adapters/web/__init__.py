@@ -3,5 +3,6 @@
 from carrel.adapters.web.addresses import Allowed, Judge
 from carrel.adapters.web.fetch import OutboundWeb
 from carrel.adapters.web.judged import JudgedTransport, Rules
+from carrel.adapters.web.names import Names
 
-__all__ = ["Allowed", "Judge", "JudgedTransport", "OutboundWeb", "Rules"]
+__all__ = ["Allowed", "Judge", "JudgedTransport", "Names", "OutboundWeb", "Rules"]

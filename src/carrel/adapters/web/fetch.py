@@ -7,17 +7,16 @@ a redirect is a new address to judge, and all of it together has its time.
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
-from concurrent.futures import Executor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from typing import Final
 
 import httpx2
 
 from carrel.adapters.web.answers import content_of, media_of, packed_tag, refusal_of, reminders
-from carrel.adapters.web.judged import JudgedTransport, Resolve, Rules, refused_address, resolved
+from carrel.adapters.web.judged import JudgedTransport, Rules, refused_address
+from carrel.adapters.web.names import Names, Resolve
 from carrel.domain.errors import Invalid, Refusal, TooLarge, Unavailable, Unsupported
 from carrel.ports.web import Absent, Fetched, Follows, Left, Page, Reading, Unchanged
 
@@ -78,20 +77,13 @@ class OutboundWeb:
     """Keeps the port `Web` by these rules. It holds no connections, so there is nothing to close.
 
     `trust` says which certificates count; without it those that the machine trusts. `resolve` finds a name's addresses;
-    without it the system does, in its `resolvers` if the loop's own threads should not wait for slow names.
+    without it the system does, in threads that nothing else waits for.
     """
 
-    def __init__(
-        self,
-        rules: Rules,
-        *,
-        trust: ssl.SSLContext | None = None,
-        resolve: Resolve | None = None,
-        resolvers: Executor | None = None,
-    ) -> None:
+    def __init__(self, rules: Rules, *, trust: ssl.SSLContext | None = None, resolve: Resolve | None = None) -> None:
         self._rules = rules
         self._trust = trust or ssl.create_default_context()
-        self._resolve = resolve or partial(resolved, resolvers=resolvers)
+        self._resolve = resolve or Names().of(None)
 
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> int:
         """Some of the answer is read, so that whoever sends it is not cut off, and dropped.

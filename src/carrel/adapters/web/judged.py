@@ -4,24 +4,18 @@ The certificate is checked for the name, and `Host` names it too. No proxy and n
 environment, and no connection is kept: one that was opened for a name is used for that name alone.
 """
 
-import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from functools import partial
-from ipaddress import ip_address
 from typing import Final
 
 import httpx2
 
 from carrel.adapters.web.addresses import Address, Allowed, Judge, is_local_name
+from carrel.adapters.web.names import Names, Resolve
 from carrel.domain.errors import Invalid, Unavailable
 
 PORTS: Final = {"http": 80, "https": 443}
-Resolve = Callable[[str, int], Awaitable[list[Address]]]
-"""All that a name leads to, in the order in which to try. Raises OSError or UnicodeError as the system does."""
 _NOBODY: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
@@ -39,12 +33,13 @@ class JudgedTransport(httpx2.AsyncBaseTransport):
     """For any client that takes a transport: it connects to judged addresses only, whoever asks.
 
     `kept` connections wait for a next request: only for a client of one address, since they were opened for its name.
+    `resolve` finds a name's addresses; without it that is done in threads of this transport's own.
     """
 
     def __init__(self, rules: Rules, trust: ssl.SSLContext, *, kept: int = 0, resolve: Resolve | None = None) -> None:
         self._judge = Judge(rules.allowed)
         self._ports = rules.ports
-        self._resolve = resolve or resolved
+        self._resolve = resolve or Names().of(None)
         self._inner = httpx2.AsyncHTTPTransport(
             verify=trust, trust_env=False, limits=httpx2.Limits(max_keepalive_connections=kept)
         )
@@ -103,13 +98,6 @@ def refused_address() -> Invalid:
         " public machines and those that the operator has allowed.",
         code="address_refused",
     )
-
-
-async def resolved(host: str, port: int, *, resolvers: Executor | None = None) -> list[Address]:
-    """By the system, none twice. `resolvers` are the threads that look names up; without them it is the loop's own."""
-    ask = partial(socket.getaddrinfo, host.strip("[]"), port, type=socket.SOCK_STREAM)
-    found = await asyncio.get_running_loop().run_in_executor(resolvers, ask)
-    return list(dict.fromkeys(ip_address(place[0]) for *_, place in found))
 
 
 def _destination(url: httpx2.URL, ports: frozenset[int]) -> tuple[str, int]:

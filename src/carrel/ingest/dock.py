@@ -1,0 +1,62 @@
+"""The dock: where somebody may deliver, and how what arrives there becomes a version with its job."""
+
+from dataclasses import dataclass, replace
+
+from carrel.domain.access import TenantGrant
+from carrel.domain.ids import UserId
+from carrel.domain.keys import document_key, place_key
+from carrel.domain.library import Outcome, Source
+from carrel.domain.quotas import NO_QUOTAS, NOTHING_HELD, Hold, Quotas
+from carrel.store import erasure, versions
+from carrel.store import quotas as counters
+from carrel.store.transaction import Transaction
+from carrel.store.versions import Arrival, Registered
+
+__all__ = ["Arrival", "Dock", "Registered", "mend", "register"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dock:
+    """Where a principal may deliver: one source, found under its grant. `person` is who asks, if it is a person.
+
+    `hold` is what was reserved of the tenant's quota, `room` how many bytes that is. `is_place`: what arrives has the
+    names of a place, or of an archive, and keeps them to the letter.
+    """
+
+    grant: TenantGrant
+    source: Source
+    person: UserId | None = None
+    hold: Hold = NOTHING_HELD
+    room: int = 0
+    is_place: bool = False
+
+    def key_of(self, name: str) -> str:
+        """Raises Invalid `invalid_key`."""
+        return place_key(name) if self.is_place else document_key(name)
+
+
+async def register(tx: Transaction, dock: Dock, arrival: Arrival, *, quotas: Quotas = NO_QUOTAS) -> Registered:
+    """The arrival as a version with its job; versions that nobody will read go in the same transaction."""
+    registered = await versions.register(tx, dock.source, arrival, requester=dock.person)
+    await _follow_up(tx, dock, registered, size=arrival.blob.size, quotas=quotas)
+    return registered
+
+
+async def mend(
+    tx: Transaction, dock: Dock, arrival: Arrival, rejected: Registered, *, quotas: Quotas = NO_QUOTAS
+) -> Registered:
+    """A duplicate whose bytes are kept all the same, for its twin that has lost them: if it still has."""
+    if rejected.lacks is None:
+        return rejected
+    own = replace(arrival, key=rejected.lacks)
+    mended = replace(rejected, version=await versions.mend(tx, dock.source, own, requester=dock.person))
+    await _follow_up(tx, dock, mended, size=arrival.blob.size, quotas=quotas)
+    return mended
+
+
+async def _follow_up(tx: Transaction, dock: Dock, registered: Registered, *, size: int, quotas: Quotas) -> None:
+    if registered.version is not None:
+        await erasure.discard(tx, registered.document, await versions.superseded(tx, registered.document))
+        new = registered.outcome is Outcome.CREATED
+        await counters.charge(tx, dock.hold, documents=int(new), size=size, defaults=quotas)
+        await versions.demand(tx, dock.source, registered.version, size)
