@@ -38,7 +38,7 @@ async def quiet(endpoint: Endpoint, models: Path, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="module")
 async def killed(quiet: Stand, models: Path) -> AsyncIterator[Killed]:
-    """Runs a worker process until it has killed itself at a point, or while it reads a document whose key has `only`."""
+    """Runs a worker process until it has killed itself at a point; in the parser, at a key that has `only`."""
     async with a_nursery() as nursery:
 
         async def kill(point: str, only: str = "") -> None:

@@ -55,9 +55,9 @@ TENANTS: Final = rounds(2, 4)
 WRITERS: Final = 2  # for each tenant, each with keys of its own
 DOCUMENTS: Final = rounds(48, 4_864)  # that writers bring
 THINGS: Final = rounds(12, 48)  # at each of the four places
-TOLL: Final = Toll(rounds(8, 540), rounds(2, 100))
+TOLL: Final = Toll(rounds(8, 590), rounds(2, 110))
 EVENTS: Final = frozenset({Occasion.DOCUMENT_READY, Occasion.DOCUMENT_FAILED, Occasion.SOURCE_REFRESHED})
-DEADLINE: Final = rounds(120, 2_700)  # seconds for everything; then the test says what it waits for
+DEADLINE: Final = rounds(170, 2_700)  # seconds for everything; then the test says what it waits for
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ async def test_whatever_is_killed_nothing_is_lost_doubled_or_stuck(
         told = await assert_told(scene)
         scrubbed = await assert_scrubbed(scene)
     documents = DOCUMENTS + sum(len(one.place.ever) for one in scene.follow)
-    assert storm.killed.total() >= TOLL.total
+    assert (storm.killed.total() >= TOLL.total, documents >= rounds(50, 5_000)) == (True, True)
     with capsys.disabled():
         print(  # noqa: T201 - the verdict of the proof
             f"\nkills: {storm.summary()} over {documents} documents of {TENANTS} tenants: 0 lost, 0 doubled, 0 stuck,"
@@ -230,7 +230,7 @@ async def calmed(scene: Scene) -> int:
 
 async def everything_done(stand: Stand) -> None:
     doing = {**tasks(stand.parts, stand.parser), **fetching(stand.parts.base).tasks}
-    await drained(stand, a_worker_of(stand, lease=LEASE, doing=doing), seconds=rounds(60, 600))
+    await drained(stand, a_worker_of(stand, lease=LEASE, doing=doing), seconds=rounds(120, 1_200))
 
 
 async def answering(stand: Stand) -> None:

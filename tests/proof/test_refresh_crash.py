@@ -69,7 +69,9 @@ def changed(place: Watched, chance: random.Random) -> None:
                 pass
 
 
-async def test_a_walk_that_is_killed_anywhere_loses_and_doubles_nothing(quiet: Stand, tmp_path: Path) -> None:
+async def test_a_walk_that_is_killed_anywhere_loses_and_doubles_nothing(
+    quiet: Stand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     place = await a_watched(quiet, tmp_path)
     source = await place.source()
     chance = random.Random(20261121)
@@ -91,3 +93,5 @@ async def test_a_walk_that_is_killed_anywhere_loses_and_doubles_nothing(quiet: S
     assert_whole(await tally(quiet, place.tenant.id), documents=len(there))
     again = await place.walked(source.id)
     assert (again.state, again.counts.unchanged) == (RunState.DONE, len(there))
+    with capsys.disabled():
+        print(f"\nkills: {kills} of walks over {FILES} documents: 0 lost, 0 doubled, 0 stuck")  # noqa: T201 - the verdict

@@ -127,10 +127,18 @@ def kill_postgres(pid_file: Path) -> None:
 
 def running_postmaster(pid_file: Path) -> int | None:
     """A killed server leaves its file behind, so the process is asked too."""
-    with suppress(FileNotFoundError, ProcessLookupError, IndexError):  # of a file that is being written
+    with suppress(FileNotFoundError, ProcessLookupError, IndexError, ValueError):  # of a file that is being written
         postmaster = int(pid_file.read_text().splitlines()[0])
         name, state = _stat(postmaster)[1:3]
         return postmaster if name == "(postgres)" and state != "Z" else None
+    return None
+
+
+def answering_postmaster(pid_file: Path) -> int | None:
+    """One that has recovered whatever there was to recover."""
+    with suppress(FileNotFoundError, IndexError):
+        if pid_file.read_text().splitlines()[7].strip() == "ready":
+            return running_postmaster(pid_file)
     return None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Literal, NoReturn
 
 from support import crash_api, crash_worker
-from support.fate import FEW, MANY, Order, kill_postgres, running_postmaster
+from support.fate import FEW, MANY, Order, answering_postmaster, kill_postgres
 from support.nursery import Nursery, Victim
 from support.quiet import blobs_of
 from support.stand import Stand
@@ -22,8 +22,20 @@ Who = Literal["worker", "postgres", "api"]
 
 LEASE: Final = 1.0
 LANES: Final = 2  # workers that live side by side, of which one dies
-_PATIENCE: Final = 3.0  # seconds for a point to be reached; then the victim dies where it is
-_MOST_SPARED: Final = 6
+_PATIENCE: Final = 4.0  # seconds for a point to be reached; then the victim dies where it is
+_MOST_SPARED: Final = 5
+_RARE: Final = {
+    "opened",
+    "vanishing",
+    "vanished",
+    "stored",
+    "weighed",
+    "reshaping",
+    "reshaped",
+    "read again",
+    "noting",
+    "noted",
+}
 _DYING: Final[tuple[Who, ...]] = ("worker", "worker", "worker", "postgres")
 
 
@@ -108,10 +120,13 @@ class Storm:
 
     def summary(self) -> str:
         kills = ", ".join(f"{count} of {victim}" for victim, count in sorted(self.killed.items()))
-        return (
-            f"{self.killed.total()} ({kills}; {self.points.total()} at {len(self.points)} named points)"
-            f" and {self.done} writes"
-        )
+        points = f"{self.points.total()} at {len(self.points)} named points{self.never_at()}"
+        return f"{self.killed.total()} ({kills}; {points}) and {self.done} writes"
+
+    def never_at(self) -> str:
+        """Which points nobody came to."""
+        missed = [step.point for step in (*BACKGROUND, *FOREGROUND) if step.point and not self.points[step.point]]
+        return f", never at {', '.join(dict.fromkeys(missed))}" if missed else ""
 
     async def background(self) -> None:
         steps = cycle(self._shuffled(BACKGROUND))
@@ -147,9 +162,9 @@ class Storm:
 
     async def _kill_postgres(self, step: Step) -> None:
         """A worker kills it, or we do. The worker lives on for a while, and then dies too."""
-        await until(lambda: self.server() is not None, seconds=60)
-        before = self.server()
         async with self._worker(step, postmaster=str(self.ground.postmaster)) as victim:
+            if (before := self.server()) is None:
+                return
             await until(lambda: self.server() != before, seconds=self._moment(step))
             if self.server() == before:
                 kill_postgres(self.ground.postmaster)
@@ -168,23 +183,25 @@ class Storm:
         """One that found no database and went away was not killed: its supervisor would start the next one."""
         if victim.returncode in {None, -signal.SIGKILL}:
             self.killed[step.victim] += 1
-        if victim.returncode == -signal.SIGKILL:
+        if victim.returncode == -signal.SIGKILL and step.point:
             self.points[step.point] += 1
 
     def server(self) -> int | None:
-        return running_postmaster(self.ground.postmaster)
+        return answering_postmaster(self.ground.postmaster)
 
     def _moment(self, step: Step) -> float:
         return _PATIENCE if step.point else self.chance.uniform(0.3, 2.5)
 
     @asynccontextmanager
     async def _worker(self, step: Step, *, postmaster: str = "") -> AsyncIterator[Victim]:
+        await until(lambda: self.server() is not None, seconds=60)
         async with self.ground.nursery.victim("worker", self._order(step, postmaster)) as victim:
             await victim.ready.wait()
             yield victim
 
     @asynccontextmanager
     async def _api(self, step: Step) -> AsyncIterator[Victim]:
+        await until(lambda: self.server() is not None, seconds=60)
         async with self.ground.nursery.victim("api", self._order(step), listener=self.ground.listener) as victim:
             await victim.ready.wait()
             self.serving = victim.returncode is None
@@ -202,7 +219,7 @@ class Storm:
             step.point,
             lease=LEASE,
             many=self.chance.choice([FEW, FEW, MANY]),
-            spare=self.chance.randrange(_MOST_SPARED),
+            spare=self.chance.randrange(1 if step.point in _RARE else _MOST_SPARED),
             postmaster=postmaster if step.point else "",
             chores=True,
             folders=ground.folders,
