@@ -279,7 +279,7 @@ async def assert_told(scene: Scene) -> int:
     ready = Counter(row["version"] for row in deliveries if row["event"] == Occasion.DOCUMENT_READY)
     ended = Counter(row["run"] for row in deliveries if row["event"] == Occasion.SOURCE_REFRESHED)
     assert {str(row["id"]) for row in versions} <= set(ready)
-    assert {str(row["id"]) for row in runs} == set(ended)
+    assert {str(row["id"]) for row in runs} <= set(ended)
     assert {*ready.values(), *ended.values()} == {1}, "each was announced once"
     return len(deliveries)
 

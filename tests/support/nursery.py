@@ -2,7 +2,8 @@
 
 A victim is a process of its own, killed by the kernel as any other is, and shares nothing with the next. Messages are
 JSON, one per packet: `{"fork": number, "role", "order"}`, for an API with its listening socket; answered by
-`{"forked": number, "pid"}`, `{"ready": number}` and `{"ended": number, "status"}`.
+`{"number", "pid"}` when it is forked, `{"number"}` when it is at work, `{"number", "status"}` when it has ended. The
+first packet is an empty one: everything is imported.
 """
 
 import asyncio
@@ -76,6 +77,7 @@ class Nursery:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._victims: list[Victim] = []
+        self._open = asyncio.Event()
         asyncio.get_running_loop().add_reader(control, self._hear)
 
     @asynccontextmanager
@@ -87,13 +89,16 @@ class Nursery:
         self._victims.append(victim)
         packet = json.dumps({"fork": number, "role": role, "order": asdict(order)}).encode()  # type: ignore[call-overload]
         socket.send_fds(self._control, [packet], [listener.fileno()] if listener else [])
-        async with asyncio.timeout(60):
-            await victim.forked()
+        await victim.forked()
         try:
             yield victim
         finally:
             victim.kill()
             await victim.wait()
+
+    async def opened(self) -> None:
+        """When everything is imported."""
+        await self._open.wait()
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._control)
@@ -102,9 +107,19 @@ class Nursery:
     def _hear(self) -> None:
         with suppress(BlockingIOError):
             packet = self._control.recv(_PACKET)
-            assert packet, "The nursery has ended."
-            said = json.loads(packet)
-            self._victims[said.pop("number")].hear(said)
+            self._open.set()
+            if not packet:
+                self._lose()
+            elif said := json.loads(packet):
+                self._victims[said.pop("number")].hear(said)
+
+    def _lose(self) -> None:
+        """The nursery has ended, and whoever it forked with it."""
+        asyncio.get_running_loop().remove_reader(self._control)
+        for victim in self._victims:
+            if victim.returncode is None:
+                victim.hear({"pid": victim.pid})
+                victim.hear({"status": 1 << 8})
 
 
 @asynccontextmanager
@@ -116,6 +131,7 @@ async def a_nursery(words: IO[bytes] | int = DEVNULL) -> AsyncIterator[Nursery]:
         process = await _started(theirs, words)
     nursery = Nursery(ours)
     try:
+        await nursery.opened()
         yield nursery
     finally:
         nursery.close()
@@ -126,7 +142,7 @@ async def _started(control: socket.socket, words: IO[bytes] | int) -> Process:
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # a thread would not live on in a fork
     command: Sequence[str] = (sys.executable, "-m", "support.nursery")
     return await asyncio.create_subprocess_exec(
-        *command, cwd=_TESTS, env=environment, stdin=control, stdout=words, stderr=words
+        *command, cwd=_TESTS, env=environment, stdin=control.fileno(), stdout=words, stderr=words
     )
 
 
@@ -146,11 +162,11 @@ class Forks:
             os.kill(process, signal.SIGKILL)
 
     def _turn(self, woken: int) -> bool:
-        ready, _, _ = select.select([self.control, woken], [], [])
+        ready, _, _ = select.select([self.control.fileno(), woken], [], [])
         if woken in ready:
             with suppress(BlockingIOError):
                 os.read(woken, _PACKET)
-        return self.control not in ready or self._obey()
+        return self.control.fileno() not in ready or self._obey()
 
     def _obey(self) -> bool:
         packet, descriptors, _, _ = socket.recv_fds(self.control, _PACKET, 1)
@@ -214,7 +230,9 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     gc.freeze()
-    Forks(control).run(woken)
+    forks = Forks(control)
+    forks.say()
+    forks.run(woken)
 
 
 if __name__ == "__main__":
