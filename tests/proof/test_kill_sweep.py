@@ -30,6 +30,7 @@ from carrel.domain.layout import Isolation
 from carrel.domain.webhooks import Occasion, message_id
 from carrel.ingest.retry import Redrive
 from carrel.ingest.sweep import Sweep
+from carrel.store.transaction import translated
 from carrel.tenancy.webhooks import WebhookWish
 from carrel.wiring import assemble, fetching, tasks
 from carrel.wiring.webhooks import dispatch
@@ -197,7 +198,7 @@ async def moving(storm: Storm, one: Followed) -> None:
 async def aging(storm: Storm) -> None:
     """Some of the bytes become old enough to be read again."""
     while not storm.is_over:
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(Unavailable), translated():
             async with connected(storm.ground.stand.endpoint.superuser_url) as connection:
                 await connection.execute(_OLD)
         await storm.more(kills=1)

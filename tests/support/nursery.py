@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -36,10 +37,15 @@ _TESTS: Final = Path(__file__).parents[1]
 
 @dataclass(eq=False)
 class Victim:
-    """A process that was forked. `returncode` is as of `subprocess`: -9 for one that was killed."""
+    """A process that was forked. `returncode` is as of `subprocess`: -9 for one that was killed.
+
+    `took` is how many seconds passed until it was at work: how slow the machine is now.
+    """
 
     pid: int = 0
     returncode: int | None = None
+    took: float = 0.0
+    _asked: float = field(default_factory=time.monotonic)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     _forked: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,6 +74,7 @@ class Victim:
                 self.ready.set()  # nobody waits for it any longer
                 self._ended.set()
             case _:
+                self.took = time.monotonic() - self._asked
                 self.ready.set()
 
 

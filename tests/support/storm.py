@@ -23,6 +23,8 @@ Who = Literal["worker", "postgres", "api"]
 LEASE: Final = 1.0
 LANES: Final = 2  # workers that live side by side, of which one dies
 _PATIENCE: Final = 4.0  # seconds for a point to be reached; then the victim dies where it is
+_USUAL: Final = 0.3  # seconds in which a victim is at work where nothing disturbs it
+_SLOWEST: Final = 15.0
 _MOST_SPARED: Final = 5
 _RARE: Final = {
     "opened",
@@ -157,7 +159,7 @@ class Storm:
 
     async def _kill_worker(self, step: Step) -> None:
         async with self._worker(step) as victim:
-            await ended(victim, seconds=self._moment(step))
+            await ended(victim, seconds=self._moment(step, victim))
             self._count(step, victim)
 
     async def _kill_postgres(self, step: Step) -> None:
@@ -165,7 +167,7 @@ class Storm:
         async with self._worker(step, postmaster=str(self.ground.postmaster)) as victim:
             if (before := self.server()) is None:
                 return
-            await until(lambda: self.server() != before, seconds=self._moment(step))
+            await until(lambda: self.server() != before, seconds=self._moment(step, victim))
             if self.server() == before:
                 kill_postgres(self.ground.postmaster)
             else:
@@ -176,7 +178,7 @@ class Storm:
 
     async def _kill_api(self, step: Step) -> None:
         async with self._api(step) as victim:
-            await ended(victim, seconds=self._moment(step))
+            await ended(victim, seconds=self._moment(step, victim))
             self._count(step, victim)
 
     def _count(self, step: Step, victim: Victim) -> None:
@@ -189,8 +191,10 @@ class Storm:
     def server(self) -> int | None:
         return answering_postmaster(self.ground.postmaster)
 
-    def _moment(self, step: Step) -> float:
-        return _PATIENCE if step.point else self.chance.uniform(0.3, 2.5)
+    def _moment(self, step: Step, victim: Victim) -> float:
+        """In seconds; on a machine that is busy with other things a step takes longer."""
+        slow = min(max(1.0, victim.took / _USUAL), _SLOWEST)
+        return slow * (_PATIENCE if step.point else self.chance.uniform(0.3, 2.5))
 
     @asynccontextmanager
     async def _worker(self, step: Step, *, postmaster: str = "") -> AsyncIterator[Victim]:
