@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -217,7 +217,7 @@ def _prepare(asked: dict[str, Any]) -> None:
         crash_worker.loaded(asked["order"]["models"])
 
 
-def _act(asked: dict[str, Any], descriptors: list[int], tell: Any) -> None:
+def _act(asked: dict[str, Any], descriptors: list[int], tell: Callable[[], None]) -> None:
     random.seed()
     order = asked["order"]
     match asked["role"]:

@@ -16,6 +16,7 @@ from support import crash_api, crash_worker
 from support.fate import FEW, MANY, Order, answering_postmaster, kill_postgres
 from support.nursery import Nursery, Victim
 from support.quiet import blobs_of
+from support.rounds import rounds
 from support.stand import Stand
 
 Who = Literal["worker", "postgres", "api"]
@@ -24,7 +25,7 @@ LEASE: Final = 1.0
 LANES: Final = 2  # workers that live side by side, of which one dies
 _PATIENCE: Final = 4.0  # seconds for a point to be reached; then the victim dies where it is
 _USUAL: Final = 0.3  # seconds in which a victim is at work where nothing disturbs it
-_SLOWEST: Final = 15.0
+_SLOWEST: Final = rounds(3, 10)
 _MOST_SPARED: Final = 5
 _RARE: Final = {
     "opened",
