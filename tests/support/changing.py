@@ -46,8 +46,8 @@ class Changing(ABC):
         return {key: (word, a_file(key, word)) for key, word in self.words.items()}
 
     def change(self, chance: random.Random, *, most: int) -> None:
-        """Something comes, something goes, something is another; never is nothing there."""
-        for number in chance.sample(range(most), max(1, most // 8)):
+        """Something comes, something goes, something is another; at first all comes, and never is nothing there."""
+        for number in chance.sample(range(most), max(1, most // 8) if self.turns else most):
             key = self.key(number)
             if key in self.words and len(self.words) > most // 2 and chance.random() < 0.5:
                 del self.words[key]

@@ -127,7 +127,9 @@ class Storm:
         return f"{self.killed.total()} ({kills}; {points}) and {self.done} writes"
 
     def never_at(self) -> str:
-        """Which points nobody came to."""
+        """Which points nobody came to, where there were enough kills for all of them."""
+        if self.toll.background < 2 * len(BACKGROUND):
+            return ""
         missed = [step.point for step in (*BACKGROUND, *FOREGROUND) if step.point and not self.points[step.point]]
         return f", never at {', '.join(dict.fromkeys(missed))}" if missed else ""
 
