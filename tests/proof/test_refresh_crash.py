@@ -84,6 +84,8 @@ async def test_a_walk_that_is_killed_anywhere_loses_and_doubles_nothing(
             kills += await killed(nursery, place, source, number=number, before=before)
 
     run = await place.walked(source.id)
+    if run.problem is not None and run.problem.code == "worker_crashed":  # the last kills used up its attempts
+        run = await place.walked(source.id)
     assert run.state is RunState.DONE
     there = {path.name: path.stat().st_size for path in place.folder.iterdir()}
     assert {key: document.size for key, document in (await place.documents(source.id)).items()} == there
