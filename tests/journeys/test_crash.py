@@ -3,8 +3,7 @@
 import asyncio
 import os
 import signal
-from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,13 +16,16 @@ from carrel.domain.errors import Unavailable
 from carrel.domain.ids import SourceId
 from carrel.domain.jobs import MOST_CRASHES
 from carrel.domain.library import DocumentStatus
-from support.crash_worker import POINTS, Order, thresholds_at
+from support.crash_worker import POINTS
+from support.fate import Order, thresholds_at
+from support.nursery import a_nursery
 from support.quiet import a_quiet_stand, blobs_of, delivered, document_of, drained, idle
 from support.stand import Stand, a_stand, a_worker
 from support.tally import assert_whole, tally
 from support.tenants import SomeTenant, a_tenant
 
-TESTS = Path(__file__).parents[1]
+Killed = Callable[..., Awaitable[None]]
+
 LEASE = 0.6
 LARGE = 9  # chunks: more than one of the documents has, fewer than two, so the second brings the tenant its own tables
 
@@ -32,6 +34,20 @@ LARGE = 9  # chunks: more than one of the documents has, fewer than two, so the 
 async def quiet(endpoint: Endpoint, models: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
     async with a_quiet_stand(endpoint, "crash", tmp_path_factory.mktemp("crash"), models=models) as standing:
         yield replace(standing, parts=replace(standing.parts, thresholds=thresholds_at(LARGE)))
+
+
+@pytest.fixture(scope="module")
+async def killed(quiet: Stand, models: Path) -> AsyncIterator[Killed]:
+    """Runs a worker process until it has killed itself at a point; in the parser, at a key that has `only`."""
+    async with a_nursery() as nursery:
+
+        async def kill(point: str, only: str = "") -> None:
+            app_url, blobs = quiet.endpoint.app_url, str(blobs_of(quiet))
+            order = Order(app_url, blobs, str(models), point, lease=LEASE, only=only, many=LARGE)
+            async with asyncio.timeout(120), nursery.victim("worker", order) as victim:
+                assert await victim.wait() == -signal.SIGKILL
+
+        yield kill
 
 
 @dataclass(frozen=True)
@@ -54,20 +70,6 @@ async def scenes(quiet: Stand) -> dict[str, Scene]:
     return made
 
 
-async def killed(stand: Stand, models: Path, point: str, *, only: str = "") -> None:
-    """Runs a worker process until it has killed itself."""
-    app_url, blobs = stand.endpoint.app_url, str(blobs_of(stand))
-    order = Order(app_url, blobs, str(models), point, lease=LEASE, only=only, many=LARGE)
-    process = await asyncio.create_subprocess_exec(*order.command(), cwd=TESTS, stdout=DEVNULL)
-    try:
-        async with asyncio.timeout(120):
-            assert await process.wait() == -signal.SIGKILL
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
 def a_text(marker: str, *, sections: int = 3) -> str:
     """Several chunks, each with the marker."""
     body = " ".join(f"Step {number} of the {marker} procedure drains one gateway." for number in range(30))
@@ -82,13 +84,13 @@ async def texts_of(tenant: SomeTenant, query: str) -> list[str]:
 
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_worker_killed_anywhere_loses_and_doubles_nothing(
-    quiet: Stand, models: Path, scenes: dict[str, Scene], point: str
+    killed: Killed, quiet: Stand, scenes: dict[str, Scene], point: str
 ) -> None:
     acme, source = scenes[point].tenant, scenes[point].source
     replaced = await delivered(acme, source, "gateway.md", a_text("newer"))
     added = await delivered(acme, source, "second.md", a_text("second"))
 
-    await killed(quiet, models, point)
+    await killed(point)
 
     seen = await texts_of(acme, "gateway procedure")
     assert any("older" in text for text in seen) != any("newer" in text for text in seen), "one version, and only one"
@@ -100,7 +102,7 @@ async def test_a_worker_killed_anywhere_loses_and_doubles_nothing(
     assert not any("older" in text for text in seen)
 
 
-async def test_a_document_that_kills_every_worker_dies_alone(quiet: Stand, models: Path) -> None:
+async def test_a_document_that_kills_every_worker_dies_alone(killed: Killed, quiet: Stand) -> None:
     acme = await a_tenant(quiet.app, "Poison")
     source = (await acme.source()).id
     innocent = [await delivered(acme, source, f"early-{number}.md", a_text(f"early{number}")) for number in range(2)]
@@ -108,7 +110,7 @@ async def test_a_document_that_kills_every_worker_dies_alone(quiet: Stand, model
     innocent += [await delivered(acme, source, f"late-{number}.md", a_text(f"late{number}")) for number in range(3)]
 
     for _ in range(1 + MOST_CRASHES):  # the first time beside others
-        await killed(quiet, models, "parsing", only="poison")
+        await killed("parsing", "poison")
     await drained(quiet, lease=LEASE)
 
     dead = await document_of(acme, poison)

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from itertools import cycle, islice
@@ -13,15 +12,15 @@ import pytest
 
 from carrel.adapters.postgres import Endpoint
 from carrel.domain.access import console
-from support.crash_worker import Order
+from support.fate import Order
 from support.furnished import Furnished, furnish
+from support.nursery import Nursery, a_nursery
 from support.quiet import a_quiet_stand, blobs_of, drained
 from support.raw import Raw, connected, tenant_tables
 from support.rounds import rounds
 from support.stand import Stand, a_worker
 from support.tally import files_of
 
-TESTS: Final = Path(__file__).parents[1]
 LEASE: Final = 0.6
 OPERATOR: Final = console(None)
 STEPS: Final = tuple(islice(cycle(("destroying", "unlinked", "destroyed")), rounds(3, 42)))
@@ -39,19 +38,14 @@ async def superuser(quiet: Stand) -> AsyncIterator[Raw]:
         yield connection
 
 
-async def killed(stand: Stand, models: Path, point: str, *, spare: int) -> bool:
+async def killed(nursery: Nursery, stand: Stand, models: Path, point: str, *, spare: int) -> bool:
     """Whether a worker process killed itself there; if it never came to that point, it is ended."""
     order = Order(stand.endpoint.app_url, str(blobs_of(stand)), str(models), point, lease=LEASE, spare=spare)
-    process = await asyncio.create_subprocess_exec(*order.command(), cwd=TESTS, stdout=DEVNULL)
-    try:
-        while process.returncode is None and (await stand.app.desk.backlog()).outstanding:
+    async with nursery.victim("worker", order) as victim:
+        while victim.returncode is None and (await stand.app.desk.backlog()).outstanding:
             with suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), 0.2)
-        return process.returncode == -signal.SIGKILL
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+                await asyncio.wait_for(victim.wait(), 0.2)
+        return victim.returncode == -signal.SIGKILL
 
 
 async def rows_of(superuser: Raw, furnished: Furnished) -> dict[str, int]:
@@ -75,8 +69,9 @@ async def test_a_worker_that_is_killed_on_the_way_is_followed_by_one_that_finish
     before = await rows_of(superuser, doomed)
 
     deaths = 0
-    for number, point in enumerate(STEPS):
-        deaths += await killed(quiet, models, point, spare=number % 3)
+    async with a_nursery() as nursery:
+        for number, point in enumerate(STEPS):
+            deaths += await killed(nursery, quiet, models, point, spare=number % 3)
     await drained(quiet, lease=LEASE)
 
     assert deaths >= 2

@@ -3,22 +3,20 @@
 import asyncio
 import json
 import socket
-from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from support.crash_worker import Order
+from support.fate import Order
+from support.nursery import Nursery, Victim, a_nursery
 from support.quiet import blobs_of
 from support.raw import connected
 from support.stand import Stand
 from support.tenants import a_tenant
-
-TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -27,31 +25,27 @@ def listener() -> Any:
         yield open_socket
 
 
+@pytest.fixture(scope="module")
+async def nursery() -> AsyncIterator[Nursery]:
+    async with a_nursery() as found:
+        yield found
+
+
 @asynccontextmanager
 async def an_api(
-    carrel: Stand, models: Path, listener: socket.socket, ready: Path, *, point: str
-) -> AsyncIterator[Any]:
+    nursery: Nursery, carrel: Stand, models: Path, listener: socket.socket, *, point: str
+) -> AsyncIterator[Victim]:
     """One that kills itself at the point. Killed at the end, if it still lives."""
-    app_url, blobs = carrel.endpoint.app_url, str(blobs_of(carrel))
-    order = Order(app_url, blobs, str(models), point, ready=str(ready))
-    process = await asyncio.create_subprocess_exec(
-        *order.command("support.crash_api", str(listener.fileno())),
-        cwd=TESTS, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, pass_fds=[listener.fileno()],
-    )  # fmt: skip
-    try:
+    order = Order(carrel.endpoint.app_url, str(blobs_of(carrel)), str(models), point)
+    async with nursery.victim("api", order, listener=listener) as victim:
         async with asyncio.timeout(60):
-            while not ready.exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
-                await asyncio.sleep(0.05)
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+            await victim.ready.wait()
+        yield victim
 
 
 @pytest.mark.parametrize(("point", "outcome"), [("registering", "created"), ("registered", "unchanged")])
 async def test_an_upload_that_was_killed_is_taken_once_by_its_repetition(  # noqa: PLR0917 - pytest calls it by name
-    carrel: Stand, models: Path, listener: socket.socket, tmp_path: Path, point: str, outcome: str
+    nursery: Nursery, carrel: Stand, models: Path, listener: socket.socket, point: str, outcome: str
 ) -> None:
     tenant = await a_tenant(carrel.app)
     source = await tenant.source()
@@ -62,7 +56,7 @@ async def test_an_upload_that_was_killed_is_taken_once_by_its_repetition(  # noq
         async with httpx2.AsyncClient(timeout=60) as client:
             return await client.post(url, files=[("files", ("a.txt", b"One."))], headers=headers)
 
-    async with an_api(carrel, models, listener, tmp_path / "first", point=point) as killed:
+    async with an_api(nursery, carrel, models, listener, point=point) as killed:
         with pytest.raises(httpx2.TransportError):
             await send()
         await killed.wait()
@@ -71,7 +65,7 @@ async def test_an_upload_that_was_killed_is_taken_once_by_its_repetition(  # noq
         assert await connection.fetchval(held, tenant.id)
         over = "update idempotency_keys set held_until = now() where tenant_id = $1"
         await connection.execute(over, tenant.id)  # as after ten seconds in which nobody beats
-        async with an_api(carrel, models, listener, tmp_path / "second", point=""):
+        async with an_api(nursery, carrel, models, listener, point=""):
             answers = await asyncio.gather(*(send() for _ in range(10)))
         assert {answer.status_code for answer in answers} == {202}, answers[0].text
         assert all(answer.json() == answers[0].json() for answer in answers)

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import signal
-from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from carrel.adapters.postgres import Endpoint
 from carrel.domain.library import Source
 from carrel.domain.origins import RunState
 from support.crash_walker import Walk
+from support.nursery import Nursery, a_nursery
 from support.places import Watched, a_watched
 from support.quiet import a_quiet_stand, blobs_of, drained
 from support.raw import connected
@@ -22,7 +22,6 @@ from support.tally import assert_whole, tally
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(rounds(180, 1_500))]
 
-TESTS = Path(__file__).parents[1]
 KILLS = rounds(4, 90)
 FILES = 12
 LAST_COMMIT = 24  # more than a run of so many files has
@@ -34,7 +33,7 @@ async def quiet(endpoint: Endpoint, models: Path, tmp_path_factory: pytest.TempP
         yield standing
 
 
-async def killed(place: Watched, source: Source, *, number: int, before: bool) -> bool:
+async def killed(nursery: Nursery, place: Watched, source: Source, *, number: int, before: bool) -> bool:
     """Whether the process was killed, and did not come to its end."""
     stand = place.stand
     walk = Walk(
@@ -46,9 +45,8 @@ async def killed(place: Watched, source: Source, *, number: int, before: bool) -
         number=number,
         before=before,
     )
-    process = await asyncio.create_subprocess_exec(*walk.command(), cwd=TESTS, stdout=DEVNULL)
-    async with asyncio.timeout(60):
-        code = await process.wait()
+    async with asyncio.timeout(60), nursery.victim("walker", walk) as victim:
+        code = await victim.wait()
     assert code in {0, -signal.SIGKILL}
     async with connected(stand.endpoint.superuser_url) as connection:
         expire = (
@@ -71,17 +69,23 @@ def changed(place: Watched, chance: random.Random) -> None:
                 pass
 
 
-async def test_a_walk_that_is_killed_anywhere_loses_and_doubles_nothing(quiet: Stand, tmp_path: Path) -> None:
+async def test_a_walk_that_is_killed_anywhere_loses_and_doubles_nothing(
+    quiet: Stand, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     place = await a_watched(quiet, tmp_path)
     source = await place.source()
     chance = random.Random(20261121)
     kills = 0
-    while kills < KILLS:
-        changed(place, chance)
-        await place.tenant.app.refreshes.request(place.tenant.console, source.id, accept_empty=True)
-        kills += await killed(place, source, number=chance.randrange(1, LAST_COMMIT), before=chance.random() < 0.5)
+    async with a_nursery() as nursery:
+        while kills < KILLS:
+            changed(place, chance)
+            await place.tenant.app.refreshes.request(place.tenant.console, source.id, accept_empty=True)
+            number, before = chance.randrange(1, LAST_COMMIT), chance.random() < 0.5
+            kills += await killed(nursery, place, source, number=number, before=before)
 
     run = await place.walked(source.id)
+    if run.problem is not None and run.problem.code == "worker_crashed":  # the last kills used up its attempts
+        run = await place.walked(source.id)
     assert run.state is RunState.DONE
     there = {path.name: path.stat().st_size for path in place.folder.iterdir()}
     assert {key: document.size for key, document in (await place.documents(source.id)).items()} == there
@@ -91,3 +95,5 @@ async def test_a_walk_that_is_killed_anywhere_loses_and_doubles_nothing(quiet: S
     assert_whole(await tally(quiet, place.tenant.id), documents=len(there))
     again = await place.walked(source.id)
     assert (again.state, again.counts.unchanged) == (RunState.DONE, len(there))
+    with capsys.disabled():
+        print(f"\nkills: {kills} of walks over {FILES} documents: 0 lost, 0 doubled, 0 stuck")  # noqa: T201 - the verdict

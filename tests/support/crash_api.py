@@ -1,17 +1,13 @@
-"""An API process that kills itself with SIGKILL at a named point: `python -m support.crash_api ORDER LISTENER`.
+"""An API that kills itself with SIGKILL at a named point; `support.nursery` makes one.
 
-LISTENER is the descriptor of a listening socket, as `carrel serve` gives one to the API: it outlives the process.
+It is given a listening socket, as `carrel serve` gives one to the API: that outlives the process.
 """
 
-import json
 import socket
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-
-import uvloop
 
 from carrel.adapters.blobs.local import LocalBlobs
 from carrel.api.app import create_app
@@ -21,7 +17,8 @@ from carrel.domain.ids import DocumentId, TenantId
 from carrel.domain.library import Blob
 from carrel.ingest.forget import Forgetting
 from carrel.wiring import assemble
-from support.crash_worker import PHASE, Fate, Order, fated_parts
+from support.crash_worker import fated_parts
+from support.fate import PHASE, Fate, Order
 
 POINTS = ("staged", "registering", "registered", "erasing", "erased")
 
@@ -42,14 +39,11 @@ class FatedForgetting(Forgetting):
         await super().document(principal, document)
 
 
-async def answer(order: Order, listener: socket.socket) -> None:
+async def answer(order: Order, listener: socket.socket, tell: Callable[[], None]) -> None:
+    """`tell` is called once it answers."""
     fate = Fate(order)
     blobs = FatedBlobs(Path(order.blobs))
     blobs.fate = fate
     async with fated_parts(order, fate, blobs) as parts:
         application = replace(assemble(parts), forgetting=FatedForgetting(parts.base.database))
-        await serve(create_app(lambda: nullcontext(application)), listener, ready=order.tell)
-
-
-if __name__ == "__main__":
-    uvloop.run(answer(Order(**json.loads(sys.argv[1])), socket.socket(fileno=int(sys.argv[2]))))
+        await serve(create_app(lambda: nullcontext(application)), listener, ready=tell)

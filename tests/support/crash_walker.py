@@ -1,16 +1,13 @@
-"""A worker process that walks one source and is killed at a commit of it: `python -m support.crash_walker`.
+"""A worker that walks one source and is killed at a commit of it; `support.nursery` makes one.
 
-The first argument is a `Walk` as JSON. Exit code 0: the run came to its end before.
+Exit code 0: the run came to its end before.
 """
 
-import asyncio
-import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from carrel.adapters.blobs.local import LocalBlobs
@@ -34,9 +31,6 @@ class Walk:
     source: str
     number: int
     before: bool
-
-    def command(self) -> list[str]:
-        return [sys.executable, "-m", "support.crash_walker", json.dumps(asdict(self))]
 
 
 class MortalDatabase(Database):
@@ -70,7 +64,3 @@ async def work(walk: Walk) -> None:
             await desk.begin(one)
             await fetching(base).tasks[JobKind.REFRESH](one)
     await database.close()
-
-
-if __name__ == "__main__":
-    asyncio.run(work(Walk(**json.loads(sys.argv[1]))))
