@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from carrel.domain.access import TenantGrant
+from carrel.domain.ids import TenantId
 from carrel.domain.jobs import JobKind
 from carrel.domain.origins import Place
 from carrel.domain.webhooks import Attempt
@@ -88,7 +89,11 @@ class FatedCourier(Courier):
 @asynccontextmanager
 async def chores(base: Base, fate: Fate, *, lease: float) -> AsyncIterator[Task]:
     """Webhooks and the scrub until the end; what walks a source's place."""
-    courier = FatedCourier(base.database, Vault(base.secrets.master_keys), lambda: FatedOutgoing(base.outgoing(), fate))
+
+    def outgoing(tenant: TenantId) -> Outgoing:
+        return FatedOutgoing(base.outgoing(tenant), fate)
+
+    courier = FatedCourier(base.database, Vault(base.secrets.master_keys), outgoing)
     dispatch = Dispatch(base.database, courier, lease=lease, poll=_LOOKS)
     scrub = Scrub(base.database, base.blobs, days=1)
     async with telling(dispatch), hourly(scrub.run, seconds=_SCRUBS):
