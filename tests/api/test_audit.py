@@ -32,7 +32,7 @@ async def test_an_event_says_who_did_what_to_which(carrel: Stand, owner: Caller)
         "object_id": answer.json()["id"],
         "result": "done",
         "request_id": answer.headers["X-Request-Id"],
-        "facts": {},
+        "facts": {"kind": "upload"},
         "sealed": False,
     }
     await Sealer(carrel.database, margin=0).run()

@@ -238,11 +238,11 @@ async def test_bytes_of_a_walk_that_are_rejected_mend_the_document_that_has_lost
     await drained(local.stand)
     local.spoil((await local.age(place.tenant))["a.md"], None)
     await local.scrub(place.tenant, days=1)
-    lying.things["b.md"] = PAGE.encode()
+    lying.things = {"0.md": PAGE.encode(), **lying.things}  # its twin comes first, and is rejected
 
     await place.walked(source.id)
 
-    assert lying.read == ["a.md", "b.md"]
+    assert lying.read == ["a.md", "0.md", "a.md"]
     (page,) = (await place.documents(source.id)).values()
     await drained(local.stand)
     download = await place.tenant.app.documents.download(place.tenant.console, page.id)
