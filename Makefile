@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 EVAL_DATA ?= ../shared/data
-# Tests wait as often as they work: four at a time fill two cores. They come in the order of tests/conftest.py.
-TESTS := $(BIN)/pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
+# Tests wait as often as they work: three at a time fill two cores. They come in the order of tests/conftest.py.
+TESTS := $(BIN)/pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
 HASHED := --require-hashes --only-binary :all: --quiet
 
 .DEFAULT_GOAL := help
