@@ -155,7 +155,7 @@ def fuzzed_files() -> Iterator[tuple[str, str, bytes]]:
             yield f"fuzzed({ending!r}, {number})", f"fuzzed/{number}.{ending}", fuzzed(ending, number)
 
 
-@pytest.mark.timeout(rounds(180, 1500))
+@pytest.mark.timeout(rounds(180, 2700))
 async def test_every_evil_file_ends_with_a_reason_and_harms_nobody(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,7 +163,7 @@ async def test_every_evil_file_ends_with_a_reason_and_harms_nobody(
     before, started = resident_mb(bench.worker.pid), time.monotonic()
 
     sent = [await bench.send(*one) for files in (evil_files(), fuzzed_files()) for one in files]
-    await idle(bench.stand, seconds=rounds(120, 1200))
+    await idle(bench.stand, seconds=rounds(120, 2400))
 
     ends = Counter([await bench.ended(one) for one in sent])
     after, peak = resident_mb(bench.worker.pid), resident_mb(bench.worker.pid, "VmHWM")
@@ -223,7 +223,7 @@ async def reader(stand: Stand, tmp_path: Path) -> AsyncIterator[Reader]:
     await parser.close()
 
 
-@pytest.mark.timeout(rounds(180, 1500))
+@pytest.mark.timeout(rounds(180, 2700))
 async def test_what_chance_made_is_read_or_refused(reader: Reader, capsys: pytest.CaptureFixture[str]) -> None:
     for ending in SEEDS:
         await reader.read(ending, FUZZED_PER_FORMAT)  # so that all is loaded before the memory is looked at
