@@ -80,8 +80,8 @@ async def test_nobody_is_told_which_bytes_of_another_are_due(carrel: Stand, app:
 
 async def test_nobody_is_told_which_files_of_another_are_due(carrel: Stand, app: Raw) -> None:
     mine, theirs = await a_tenant(carrel.app), await a_tenant(carrel.app)
-    good, lost = uuid.uuid4(), uuid.uuid4()
-    kept = ((theirs.id, good, None), (theirs.id, lost, "content_unreadable"), (mine.id, None, None))
+    good, lost, own = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+    kept = ((theirs.id, good, None), (theirs.id, lost, "content_unreadable"), (mine.id, own, None))
     async with connected(carrel.endpoint.superuser_url) as superuser:
         for tenant, file, fault in kept:
             await superuser.execute(
@@ -89,12 +89,12 @@ async def test_nobody_is_told_which_files_of_another_are_due(carrel: Stand, app:
                 " checked_at, content_code) values ($1, $2, $1, 'a', 'user_data', 1, '', '', now() - $3::interval,"
                 " now() - $3::interval, $4)",
                 tenant,
-                file or uuid.uuid4(),
-                timedelta(days=9 if file else 0),
+                file,
+                timedelta(days=3 if file == own else 9),  # theirs would come first
                 fault,
             )
     due, counted = {good, lost}, (2, 0, 0, 1)
-    for who, told, count in ((theirs.id, due, counted), (mine.id, set(), (1, 0, 0, 0)), (None, set(), (0, 0, 0, 0))):
+    for who, told, count in ((theirs.id, due, counted), (mine.id, {own}, (1, 0, 0, 0)), (None, set(), (0, 0, 0, 0))):
         async with posing(app, who, sources="*"):
             assert {row[0] for row in await app.fetch("select file_id from due_files(1, 100)")} == told
             (row,) = await app.fetch("select * from count_contents()")
