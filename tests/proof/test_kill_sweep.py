@@ -38,7 +38,7 @@ from support.changing import KINDS, Followed, followed
 from support.crash_worker import places_of
 from support.fate import FEW, Order, thresholds_at
 from support.nursery import a_nursery
-from support.quiet import a_worker_of, blobs_of, drained
+from support.quiet import a_worker_of, blobs_of, drained, without_delays
 from support.raw import connected
 from support.receiver import Receiver, a_receiver
 from support.rounds import rounds
@@ -230,8 +230,15 @@ async def calmed(scene: Scene) -> int:
 
 
 async def everything_done(stand: Stand) -> None:
-    doing = {**tasks(stand.parts, stand.parser), **fetching(stand.parts.base).tasks}
-    await drained(stand, a_worker_of(stand, lease=LEASE, doing=doing), seconds=rounds(300, 1_500))
+    """Walks have places of their own, as in a worker: they wait while too many documents wait."""
+    documents = tasks(stand.parts, stand.parser)
+    walker = a_worker_of(stand, lease=LEASE, doing=fetching(stand.parts.base).tasks)
+    stop = asyncio.Event()
+    async with asyncio.timeout(rounds(300, 1_500)), without_delays(stand), asyncio.TaskGroup() as group:
+        group.create_task(a_worker_of(stand, lease=LEASE, doing=documents).run(stop))
+        await walker.drain()
+        stop.set()
+    await drained(stand, a_worker_of(stand, lease=LEASE, doing=documents), seconds=rounds(300, 1_500))
 
 
 async def answering(stand: Stand) -> None:
