@@ -344,22 +344,26 @@ def _returning_memory(task: Task) -> Task:
     """What documents and tenants needed goes back to the system: each thread's allocator would keep it.
 
     Measured from the last return, not from the job's begin: jobs overlap, and many small hoards are a large one. With
-    nothing more in hand little is reason enough: what is kept then is kept for nobody.
+    nothing more in hand little is reason enough: what is kept then is kept for nobody. Little beside the last time that
+    nothing was in hand, that is: a return in between leaves what others still need, and says nothing of what stays.
     """
-    least, in_hand = _resident(), 0
+    in_hand, last = 0, _resident()
+    at_rest = last
 
     async def run(work: Work) -> None:
-        nonlocal least, in_hand
+        nonlocal in_hand, last, at_rest
         in_hand += 1
         try:
             await task(work)
         finally:
             in_hand -= 1
-            if _resident() > least + (_HOARD if in_hand else _CRUMBS):
-                if not in_hand:
-                    gc.collect()  # a pause of some milliseconds, when nobody waits
+            if in_hand and _resident() > last + _HOARD:
                 _return_memory()
-                least = _resident()
+                last = _resident()
+            elif not in_hand and _resident() > at_rest + _CRUMBS:
+                gc.collect()  # a pause of some milliseconds, when nobody waits
+                _return_memory()
+                last = at_rest = _resident()
 
     return run
 
