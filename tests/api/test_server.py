@@ -1,6 +1,7 @@
 """The door on a real socket: limits, signals, and clients that leave."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import pytest
 from api.callers import Caller, CallerMaker
 from carrel.adapters.models.single import OnlyModel
 from carrel.api.app import create_app
-from carrel.api.server import Patience, serve
+from carrel.api.server import BoundedProtocol, Patience, serve
 from carrel.domain.answers import Usage
 from carrel.ports.model import Draft, Prompt
 from carrel.wiring import Application, assemble
@@ -55,6 +56,14 @@ async def test_it_serves_and_says_nothing_of_itself(far: Caller) -> None:
     answer = await far("GET", "/health/live")
     assert answer.json() == {"status": "live"}
     assert "server" not in answer.headers
+
+
+async def test_the_body_of_an_answer_does_not_wait_until_its_head_was_acknowledged(far: Caller) -> None:
+    await far("GET", "/health/live")
+    protocols = [one for one in gc.get_objects() if isinstance(one, BoundedProtocol) and not one.transport.is_closing()]
+    sockets = [one.transport.get_extra_info("socket") for one in protocols]
+    assert sockets
+    assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in sockets)
 
 
 async def test_a_body_that_is_too_large_gets_its_answer(far: Caller) -> None:

@@ -53,6 +53,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     So it does when the client takes nothing of what it is sent: a stream that nobody reads would hold a place for ever.
     Between two requests uvicorn's keep-alive runs, but only until any byte comes: from then on the head is awaited.
+    An answer's body does not wait until its head was acknowledged: not every event loop sees to that.
     """
 
     _head: int = 0
@@ -69,6 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         if len(self.connections) > self._patience.connections:
             self.app = _CROWDED
         self._await_head()
