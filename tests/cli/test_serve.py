@@ -190,6 +190,20 @@ def test_commands_work_beside_the_server_which_then_idles_in_400_mb(
     assert sum(resident.values()) < 400, resident
 
 
+def test_whoever_works_for_the_worker_yields_to_the_api(used: Shell, tmp_path: Path) -> None:
+    (tmp_path / "note.md").write_text("# Note\n\nA parser is needed for this.\n")
+    with serving(used) as server:
+        used("tenants", "create", "Yielding")
+        used("ingest", tmp_path, "--tenant", "yielding", "--source", "notes", "--no-wait")
+        worker = server.pid_of("carrel.worker")
+        until(lambda: [_niceness(pid) for pid in children_of(worker)] == [(10, 10)])  # the parsers' process
+        postgres = int((used.home / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+        backends = [pid for pid in children_of(postgres) if "127.0.0.1" in command_of(pid)]
+        served = [_niceness(pid) for pid in backends]
+
+    assert set(served) == {(0, 0), (10, 10)}  # those of the API, and those of the worker
+
+
 def test_without_a_worker_there_is_none_until_one_is_started(used: Shell) -> None:
     with serving(used, "--no-worker") as server:
         assert not server.has("carrel.worker")
@@ -306,6 +320,12 @@ class Asking:
             answer = client.get(self._url)
         assert answer.status_code == 200
         self.answered += 1
+
+
+def _niceness(pid: int) -> tuple[int, int]:
+    """The process's own, and that of its session's group, where the kernel has such groups."""
+    own, group = os.getpriority(os.PRIO_PROCESS, pid), Path(f"/proc/{pid}/autogroup")
+    return own, int(group.read_text().rpartition(" ")[2]) if group.exists() else own
 
 
 def _resident(pid: int) -> int:

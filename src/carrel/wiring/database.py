@@ -20,7 +20,7 @@ from carrel.ports.web import Outgoing
 from carrel.settings import Settings
 from carrel.store import catalogue, schema
 from carrel.store.schema import SchemaError
-from carrel.store.transaction import Database
+from carrel.store.transaction import Database, Meet
 from carrel.tenancy.origins import Network, networks
 from carrel.tenancy.passwords import Passwords
 from carrel.wiring.blobs import blobs
@@ -35,10 +35,11 @@ from carrel.wiring.providers import offer
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """How to reach the database, as the serving role and (for migrations) as the owner."""
+    """How to reach the database, as the serving role and (for migrations) as the owner; `meet` as for `connect`."""
 
     app: str
     owner: str | None
+    meet: Meet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,10 @@ async def opened(settings: Settings) -> AsyncIterator[Base]:
         if findings:
             raise SchemaError(" ".join(finding.sentence for finding in findings))
         database = await Database.connect(
-            found.app, connections=settings.database.connections, patience=settings.database.patience
+            found.app,
+            connections=settings.database.connections,
+            patience=settings.database.patience,
+            meet=found.meet,
         )
         try:
             async with limiter(settings.limits) as counting:
@@ -107,12 +111,12 @@ async def addresses(settings: Settings) -> AsyncIterator[Addresses]:
         owner = settings.database.owner_url
         yield Addresses(settings.database.url.get_secret_value(), owner.get_secret_value() if owner else None)
         return
-    from carrel.adapters.postgres import EmbeddedPostgres
+    from carrel.adapters.postgres import EmbeddedPostgres, yield_like_us
 
     embedded = EmbeddedPostgres(settings.folder)
     endpoint = await asyncio.to_thread(embedded.start)
     try:
-        yield Addresses(endpoint.app_url, endpoint.owner_url)
+        yield Addresses(endpoint.app_url, endpoint.owner_url, meet=yield_like_us)
     finally:
         await asyncio.to_thread(embedded.stop)
 
