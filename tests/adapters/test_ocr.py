@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 from pypdf import PdfReader, PdfWriter
+from structlog.testing import capture_logs
 
 from carrel.adapters.parsers import ocr
 from carrel.adapters.parsers.sandbox import SCANS, SandboxedParser
@@ -138,9 +139,12 @@ async def test_only_a_pdf_without_text_is_recognised(hasty: ScanningParser, give
     assert refused.value.code == "parser_crashed"
 
 
-async def test_where_recognising_fails_the_text_stays(hasty: ScanningParser, given: Given) -> None:
-    document = await hasty.parse(given(a_mixed_pdf()), media_type="application/pdf", key="a.pdf")
+async def test_where_recognising_fails_the_text_stays_and_it_is_told(hasty: ScanningParser, given: Given) -> None:
+    with capture_logs() as logs:
+        document = await hasty.parse(given(a_mixed_pdf()), media_type="application/pdf", key="a.pdf")
     assert ({block.page for block in document.blocks}, document.scans) == ({1, 4}, (2,))
+    told = [(one["code"], one["pages"], one["log_level"]) for one in logs if one["event"] == "scans.unread"]
+    assert told == [("parser_crashed", 1, "warning")]
 
 
 @needs_languages

@@ -9,11 +9,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from carrel.adapters.parsers import wire
 from carrel.adapters.parsers.sandbox import FORMATS, SandboxedParser
 from carrel.adapters.parsers.wire import REFUSALS, Transcript, lines_of
 from carrel.domain.errors import Unavailable, Unreadable, Unsupported
@@ -267,6 +270,21 @@ async def test_the_walls_are_reported_in_sentences(parser: SandboxedParser) -> N
     assert all(wall.sentence.endswith(".") for wall in report)
 
 
+async def test_the_first_document_tells_the_walls_to_the_log_and_no_other_does(given: Given) -> None:
+    parser = a_parser()
+    with capture_logs() as logs:
+        report = await parser.sandbox_report()
+        assert logs == []
+        for kind in ("sleeps", "text/plain"):
+            await parser.parse(given(b"0"), media_type=kind, key="x")
+    await parser.close()
+
+    (told,) = logs
+    assert (told["event"], told["log_level"]) == ("parser.walls", "info")
+    assert told["standing"] == [wall.sentence for wall in report if wall.stands]
+    assert told["missing"] == [wall.sentence for wall in report if not wall.stands]
+
+
 async def test_the_wall_clock_ends_what_needs_no_processor(impatient: SandboxedParser, given: Given) -> None:
     assert await code_of(impatient, given(b"60"), "sleeps") == "parser_timeout"
     await until(lambda: not forks_of(impatient))
@@ -312,7 +330,11 @@ async def test_a_dead_zygote_is_replaced_and_its_documents_can_be_tried_again(gi
     with pytest.raises(Unavailable):
         await task
     await until(lambda: not any(Path(f"/proc/{orphan}").exists() for orphan in orphans))
-    assert (await parser.parse(given(b"0"), media_type="sleeps", key="x")).text == "Good morning."
+    with capture_logs() as told:
+        assert (await parser.parse(given(b"0"), media_type="sleeps", key="x")).text == "Good morning."
+    assert [(one["event"], one["pid"]) for one in told if one["log_level"] == "error"] == [
+        ("parser.process_died", zygote)
+    ]
     await parser.close()
 
 
@@ -438,6 +460,7 @@ def _block(*fields: Any, line: Any = None) -> Callable[[list[Any]], None]:
 
 def _turns(*turns: Any, line: Any = 1) -> Callable[[list[Any]], None]:
     def change(records: list[Any]) -> None:
+        records[2]["blocks"] = [(0, 4, "paragraph", 1, 1)]
         _block(6, 10, "list", None, line=line)(records)
         records.insert(4, {"turns": turns})
 
@@ -471,6 +494,8 @@ MALFORMED = {
     "a turn behind the block": _turns([1, 4, 5]),
     "a turn before the block": _turns([1, -1, 5]),
     "a turn back": _turns([1, 2, 5], [1, 1, 6]),
+    "a turn of a block before the last one that turned": _turns([1, 2, 5], [2, 1, 5]),
+    "turns that alternate between blocks": _turns([2, 1, 5], [1, 1, 5], [2, 2, 6]),
     "two turns at one place": _turns([1, 2, 5], [1, 2, 6]),
     "a turn to no line": _turns([1, 2, 0]),
     "a turn in a block without a line": _turns([1, 2, 5], line=None),
@@ -534,6 +559,27 @@ def test_a_document_crosses_the_wire_unchanged() -> None:
     )
     document = ParsedDocument(text, blocks, None)
     assert _taken(lines_of(document)) == document
+
+
+def test_turns_are_copied_once_however_many_lines_they_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = []
+
+    def counted(block: Block, *, turns: tuple[tuple[int, int], ...]) -> Block:
+        copied.append(len(turns))
+        return replace(block, turns=turns)
+
+    monkeypatch.setattr(wire, "replace", counted)
+    told = tuple((behind, behind + 1) for behind in range(1_000))
+    records = [
+        {"title": None},
+        {"text": "x" * 2_000},
+        {"path": [], "blocks": [(0, 1_000, "paragraph", None, 1), (1_000, 2_000, "paragraph", None, 1)]},
+        *({"turns": [(back, *turn)]} for back in (2, 1) for turn in told),
+        {"end": 2, "scans": []},
+    ]
+    document = _taken(json.dumps(record).encode() for record in records)
+    assert [block.turns for block in document.blocks] == [told, told]
+    assert copied == [1_000, 1_000]
 
 
 def _taken(lines: Iterable[bytes]) -> ParsedDocument:

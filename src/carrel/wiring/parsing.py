@@ -48,7 +48,8 @@ async def parsing(settings: Settings) -> AsyncIterator["SandboxedParser | Scanni
     from carrel.adapters.parsers.scans import ScanningParser
 
     memory, seconds = settings.parser.memory_mb << 20, settings.parser.seconds
-    texts = SandboxedParser(memory=memory, seconds=seconds, wall=seconds * 1.5)
+    in_hand = settings.worker.concurrency + 1  # with the newcomer's place
+    texts = SandboxedParser(memory=memory, seconds=seconds, wall=seconds * 1.5, at_once=in_hand)
     parser: SandboxedParser | ScanningParser = texts
     if found := recognition(settings):
         patience = settings.ocr.seconds

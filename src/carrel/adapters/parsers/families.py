@@ -6,7 +6,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from carrel.adapters.parsers.zygote_process import ZygoteProcess
+
+log = structlog.get_logger(__name__)
 
 REST = 60.0  # seconds without a document after which a zygote is ended: it holds tens of megabytes
 
@@ -48,6 +52,7 @@ class Family:
     async def _started(self) -> ZygoteProcess:
         async with self._starting:
             if self.zygote and not self.zygote.alive:
+                log.error("parser.process_died", pid=self.zygote.pid)
                 await self._end()
             if self.zygote is None:
                 self.zygote = await ZygoteProcess.start(self._config, paths=self._paths)

@@ -11,12 +11,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import structlog
+
 from carrel.adapters.parsers import media, texts, wire
 from carrel.adapters.parsers.families import REST, Family
 from carrel.adapters.parsers.ocr import Ocr
 from carrel.adapters.parsers.zygote_process import Ended, ZygoteProcess
 from carrel.domain.errors import Unavailable, Unsupported
 from carrel.domain.text import ParsedDocument
+
+log = structlog.get_logger(__name__)
 
 _OFFICE = MappingProxyType(
     dict.fromkeys(
@@ -87,6 +91,7 @@ class SandboxedParser:
             limits["ocr"] = asdict(ocr)
         self._families = [Family(one, limits, paths=paths, rest=rest) for one in _families(formats)]
         self._slots = asyncio.Semaphore(at_once)
+        self._told = False
 
     async def parse(self, content: Path, *, media_type: str, key: str) -> ParsedDocument:
         """Also raises Unsupported for a media type without a format."""
@@ -94,18 +99,26 @@ class SandboxedParser:
         if family is None:
             raise Unsupported(f"Carrel does not read {media_type} documents.")
         async with self._slots, family.working() as zygote:
+            self._tell(_walls(zygote))
             with _opened(content) as source:
                 return await self._read(zygote, source, media_type=media_type, key=key[-_KEY:])
 
     async def sandbox_report(self) -> tuple[Wall, ...]:
-        """Which walls stand on this host, for the start-up log and `carrel doctor`. Raises Unavailable."""
+        """Which walls stand on this host, for `carrel doctor`. Raises Unavailable."""
         async with self._families[0].working() as zygote:  # the walls are the same for all
-            return tuple(Wall(stands, sentence) for stands, sentence in zygote.walls)
+            return _walls(zygote)
 
     async def close(self) -> None:
         """Ends every process; documents that are being read get Unavailable."""
         for family in self._families:
             await family.close()
+
+    def _tell(self, walls: tuple[Wall, ...]) -> None:
+        """To the log, with the first document: a process that reads none starts no parser to find out."""
+        if not self._told:
+            self._told = True
+            missing = [wall.sentence for wall in walls if not wall.stands]
+            log.info("parser.walls", standing=[wall.sentence for wall in walls if wall.stands], missing=missing)
 
     async def _read(self, zygote: ZygoteProcess, source: int, *, media_type: str, key: str) -> ParsedDocument:
         output, sink = os.pipe()
@@ -139,6 +152,10 @@ class SandboxedParser:
         if code in (wire.EXHAUSTED, -signal.SIGKILL) or (code < 0 and peak > self._memory // 2):
             return "parser_memory"
         return "parser_crashed"
+
+
+def _walls(zygote: ZygoteProcess) -> tuple[Wall, ...]:
+    return tuple(Wall(stands, sentence) for stands, sentence in zygote.walls)
 
 
 def _families(formats: Mapping[str, str]) -> Iterator[dict[str, str]]:

@@ -2,16 +2,21 @@
 
 from pathlib import Path
 
+import structlog
+
 from carrel.adapters.parsers import media
 from carrel.adapters.parsers.sandbox import SCANS, SandboxedParser, Wall
 from carrel.domain.errors import Unreadable
 from carrel.domain.text import ParsedDocument
 
+log = structlog.get_logger(__name__)
+
 
 class ScanningParser:
     """Keeps the promises of `ports.parser.Parser`. `texts` reads everything that holds text: recognising takes time and
     memory that no text needs, and has few places. A PDF comes to `scans` only if it has pages without text; where
-    recognising those fails it stays as `texts` read it.
+    recognising those fails, by a crash too, it stays as `texts` read it, and that is told: what a document says is not
+    lost for one bad page.
     """
 
     def __init__(self, texts: SandboxedParser, scans: SandboxedParser) -> None:
@@ -25,16 +30,21 @@ class ScanningParser:
         return await parser.parse(content, media_type=media_type, key=key)
 
     async def _pdf(self, content: Path, *, key: str) -> ParsedDocument:
-        read = None
         try:
             read = await self._texts.parse(content, media_type=media.PDF, key=key)
-            return await self._scans.parse(content, media_type=media.PDF, key=key) if read.scans else read
         except Unreadable as refusal:
-            if read is not None:
-                return read
             if refusal.code != "no_text":
                 raise
-        return await self._scans.parse(content, media_type=media.PDF, key=key)
+            read = None
+        if read is not None and not read.scans:
+            return read
+        try:
+            return await self._scans.parse(content, media_type=media.PDF, key=key)
+        except Unreadable as refusal:
+            if read is None:
+                raise
+            log.warning("scans.unread", code=refusal.code, pages=len(read.scans))
+            return read
 
     async def sandbox_report(self) -> tuple[Wall, ...]:
         """Of both, since both are made in one way. Raises Unavailable."""

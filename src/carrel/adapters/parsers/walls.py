@@ -61,7 +61,7 @@ class Walls:
         resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
         resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        # Zero, not SECURITY's 64: what the fork needs is open, and no further file or socket can be.
+        # Zero: what the fork needs is open, and no further file or socket can be.
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
         # Compared at fork with the user's processes, so zero forbids it whoever the user is.
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))

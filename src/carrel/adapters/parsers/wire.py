@@ -1,14 +1,13 @@
 """The lines by which a parser's process hands its document over, and their strict reading on the other side.
 
-`{"title"}` once, `{"text"}` in pieces, `{"path", "blocks"}` in batches, behind each the `{"turns"}` of its blocks, and
-`{"end", "scans"}`; or `{"refused"}` alone.
+`{"title"}` once, `{"text"}` in pieces, `{"path", "blocks"}` in batches, behind each the `{"turns"}` of its blocks, one
+block after the other, and `{"end", "scans"}`; or `{"refused"}` alone.
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, islice, pairwise
-from operator import itemgetter
 from typing import Any, NoReturn
 
 from carrel.adapters.parsers.characters import UNSAFE
@@ -96,6 +95,8 @@ class Transcript:
         self._text: str | None = None
         self._blocks: list[Block] = []
         self._turned = 0
+        self._turning = 0
+        self._turns: list[tuple[int, int]] = []
         self._scans: tuple[int, ...] = ()
         self._begun = False
         self._ended = False
@@ -130,6 +131,7 @@ class Transcript:
             _malformed()
         if self._ended or any(one >= two for one, two in pairwise(scans)):
             _malformed()
+        self._fold()
         self._scans = tuple(scans)
         self._ended = True
 
@@ -160,15 +162,24 @@ class Transcript:
         self._turned += len(turns)
         if self._turned > TURNS or not all(map(_is_turn, turns)):
             _malformed()
-        for back, told in groupby(turns, key=itemgetter(0)):
-            if back > len(self._blocks):
+        for number, told in groupby(turns, key=lambda turn: len(self._blocks) - turn[0]):
+            if number < self._turning:
                 _malformed()
-            block = self._blocks[-back]
-            more = tuple((behind, line) for _, behind, line in told)
-            rising = all(one[0] < two[0] for one, two in pairwise((*block.turns[-1:], *more)))
+            if number > self._turning:
+                self._fold()
+                self._turning = number
+            block = self._blocks[number]
+            more = [(behind, line) for _, behind, line in told]
+            rising = all(one[0] < two[0] for one, two in pairwise((*self._turns[-1:], *more)))
             if block.line is None or not rising or more[-1][0] >= block.end - block.start:
                 _malformed()
-            self._blocks[-back] = replace(block, turns=block.turns + more)
+            self._turns += more
+
+    def _fold(self) -> None:
+        """A block gets its turns when all are there: one by one they would be copied as often as they are many."""
+        if self._turns:
+            self._blocks[self._turning] = replace(self._blocks[self._turning], turns=tuple(self._turns))
+            self._turns.clear()
 
     def _is_next(self, start: int, end: int) -> bool:
         """A span of visible text behind all that came before."""
