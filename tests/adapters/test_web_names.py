@@ -31,6 +31,7 @@ from support.receiver import a_receiver
 from support.sites import a_site, the_trust
 
 ANYWHERE = frozenset(range(1, 1 << 16))
+HERE = [ip_address("127.0.0.1")]
 EVIL, GOOD = TenantId(uuid.uuid4()), TenantId(uuid.uuid4())
 
 
@@ -48,7 +49,7 @@ class Lookup:
             self.first.wait()
         if host.startswith("hang"):
             self.free.wait()
-        return [ip_address("127.0.0.1")]
+        return HERE
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ async def test_names_of_one_asker_take_its_share_of_the_threads_and_no_more(look
     evil, good = names.of("evil"), names.of("good")
     async with hanging(lookup, *(evil(f"hang{number}", 80) for number in range(32)), threads=3) as waiting:
         for number in range(5):
-            assert await good(f"good{number}", 80) == [ip_address("127.0.0.1")]
+            assert await good(f"good{number}", 80) == HERE
         assert sum(count for name, count in lookup.begun.items() if name.startswith("hang")) == 3
         assert not any(one.done() for one in waiting)
     assert lookup.begun.total() == 37, "each was looked up in its turn"
@@ -101,15 +102,35 @@ async def test_names_of_one_asker_take_its_share_of_the_threads_and_no_more(look
 
 
 async def test_of_all_that_wait_who_has_the_fewest_is_next(lookup: Lookup) -> None:
-    names = Names(lookup, most=4, each=4)
-    evil, good = names.of("evil"), names.of("good")
-    async with hanging(lookup, evil("first", 80), *(evil(f"hang{number}", 80) for number in range(9)), threads=4):
-        waiting = asyncio.ensure_future(good("good", 80))
+    names = Names(lookup, most=8, each=3)
+    evil, other = names.of("evil"), names.of("other")
+    asks = (evil("first", 80), *(evil(f"hang{number}", 80) for number in range(9)), other("hang", 80))
+    async with hanging(lookup, *asks, threads=4):
+        waiting = asyncio.ensure_future(other("other", 80))
         await asyncio.sleep(0)
         assert lookup.begun.total() == 4
         lookup.first.set()
-        assert await waiting == [ip_address("127.0.0.1")]
-        assert list(lookup.begun)[4] == "good", "the others had come before"
+        assert await waiting == HERE
+        assert list(lookup.begun)[4] == "other", "the others had come before"
+
+
+async def test_the_second_half_of_the_threads_is_for_those_that_have_none(lookup: Lookup) -> None:
+    names = Names(lookup, most=12, each=4)
+    evil = (names.of(asker)(f"hang{asker}-{number}", 80) for asker in range(5) for number in range(8))
+    async with hanging(lookup, *evil, threads=9):
+        assert [names._askers[asker].busy for asker in range(5)] == [4, 2, 1, 1, 1]
+        good = names.of("good")
+        for _ in range(2):
+            assert await asyncio.gather(*(good(f"good{number}", 80) for number in range(8))) == [HERE] * 8
+        assert [names._askers[asker].busy for asker in range(5)] == [4, 2, 1, 1, 1]
+    assert names._askers == {}
+
+
+async def test_a_dozen_tenants_whose_names_hang_hold_up_no_other(lookup: Lookup) -> None:
+    names = Names(lookup)
+    evil = (names.of(asker)(f"hang{asker}-{number}", 80) for asker in range(12) for number in range(8))
+    async with hanging(lookup, *evil, threads=12):
+        assert await names.of("good")("good", 80) == HERE
 
 
 async def test_a_name_is_waited_for_only_so_long_and_its_thread_counts_till_it_ends(lookup: Lookup) -> None:
@@ -124,7 +145,7 @@ async def test_a_name_is_waited_for_only_so_long_and_its_thread_counts_till_it_e
     assert await names.of("good")("good", 80)
     lookup.free.set()
     await until(lambda: names._askers == {})
-    assert await evil("hang4", 80) == [ip_address("127.0.0.1")]
+    assert await evil("hang4", 80) == HERE
 
 
 async def test_what_the_system_refuses_is_raised_where_it_was_asked_for() -> None:

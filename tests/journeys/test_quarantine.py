@@ -1,11 +1,17 @@
 """A document that takes down whatever reads it is left alone after the second time; everything else has a way out."""
 
 from collections.abc import AsyncIterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pypdf import PdfWriter
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
+from carrel.adapters.parsers.sandbox import SandboxedParser
+from carrel.adapters.parsers.scans import ScanningParser
 from carrel.adapters.postgres import Endpoint
 from carrel.domain.access import for_job
 from carrel.domain.errors import Conflict, NotFound, Unavailable, Unreadable
@@ -17,7 +23,9 @@ from carrel.ingest.desk import Desk, SourcePaused
 from carrel.ingest.pipeline import Work
 from carrel.ingest.retry import Redrive
 from carrel.library.documents import Shelf
-from support.quiet import a_quiet_stand, delivered, document_of, drained
+from carrel.wiring import tasks
+from support import pdfs
+from support.quiet import a_quiet_stand, a_worker_of, delivered, document_of, drained
 from support.raw import connected
 from support.recording import recorded
 from support.stand import Stand
@@ -42,6 +50,30 @@ def failing(*codes: str) -> Any:
             raise Unreadable("It crashed.", code=code)
 
     return refuse
+
+
+async def test_a_document_keeps_its_text_where_its_scans_take_down_whatever_reads_them(
+    quiet: Stand, acme: SomeTenant, source: SourceId
+) -> None:
+    """A second crash would put it into quarantine, text and all."""
+    texts = SandboxedParser()
+    crashing = SandboxedParser(formats={"application/pdf": "unruly:crashes"}, paths=[Path(pdfs.__file__).parent])
+    scanner = ScanningParser(texts, crashing)
+    content = PdfWriter()
+    for one in (pdfs.a_handbook(), pdfs.a_scan()):
+        content.append(BytesIO(one))
+    written = BytesIO()
+    content.write(written)
+    half = await delivered(acme, source, "half.pdf", written.getvalue())
+    try:
+        with capture_logs(processors=[merge_contextvars]) as logs:
+            await drained(quiet, a_worker_of(quiet, doing=tasks(quiet.parts, scanner)))
+    finally:
+        await scanner.close()
+
+    assert (await document_of(acme, half)).status is DocumentStatus.READY
+    told = [(one["document"], one["code"], one["pages"]) for one in logs if one["event"] == "scans.unread"]
+    assert told == [(str(half.document), "parser_crashed", 1)]
 
 
 async def end_of(stand: Stand, tenant: SomeTenant, document: DocumentId, *codes: str) -> tuple[str, str | None]:

@@ -434,6 +434,37 @@ async def test_a_worker_has_so_many_jobs_of_one_tenant_and_places_for_others(qui
         await until(lambda: len(begun) == 9)
 
 
+async def test_a_tenant_with_its_share_in_hand_hides_nobody_however_much_it_has_due(
+    quiet: Stand, acme: SomeTenant
+) -> None:
+    """And it is walked by along the order of the turns, not looked for in the whole queue."""
+    rival = await a_tenant(quiet.app, "Rival")
+    await walks_asked_for(quiet, acme.id, 5_000)
+    await walks_asked_for(quiet, rival.id, 2)
+    async with connected(quiet.endpoint.superuser_url) as superuser:
+        await superuser.execute("analyze jobs")
+        for plan in ("force_generic_plan", "force_custom_plan"):
+            await superuser.execute(f"discard plans; begin; set local plan_cache_mode = {plan}")
+            taken = await superuser.fetch(
+                "select tenant_id from claim_jobs('{refresh}', interval '1 minute', 3, array[$1::uuid])", acme.id
+            )
+            await superuser.execute("rollback")
+            assert [row["tenant_id"] for row in taken] == [rival.id, rival.id]
+        scans = "select pg_stat_get_xact_numscans($1::regclass)"
+        whole, in_turn = [await superuser.fetchval(scans, name) for name in ("jobs", "jobs_in_turn")]
+        assert (whole, in_turn) == (0, 2)
+
+
+async def walks_asked_for(stand: Stand, tenant: TenantId, count: int) -> None:
+    async with connected(stand.endpoint.superuser_url) as superuser, superuser.transaction():
+        await superuser.execute("select set_config('carrel.tenant', $1, true)", str(tenant))
+        await superuser.execute(
+            "select enqueue_job(gen_random_uuid(), 'refresh', gen_random_uuid(), null, interval '0', 1)"
+            " from generate_series(1, $1::integer)",
+            count,
+        )
+
+
 async def test_a_worker_survives_what_it_does_not_expect(quiet: Stand, acme: SomeTenant, source: SourceId) -> None:
     worker = Worker(StumblingDesk(quiet.database), tasks(quiet.parts, quiet.parser), concurrency=3, lease=30)
     async with running(worker):

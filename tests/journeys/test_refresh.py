@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pytest
 
@@ -23,16 +23,15 @@ from carrel.ingest.take import Taken, Taking, Visit
 from carrel.ingest.upload import Uploads
 from carrel.library.sources import Refit
 from carrel.ports.origins import Failed, Gone
-from carrel.store import source_items, source_runs
+from carrel.store import source_items, source_runs, sources
 from carrel.wiring import Base, Opened, fetching
-from support.lying_place import LyingPlace, texts
-from support.places import Watched, a_watched, listening
+from support.lying_place import LyingPlace, Meanwhile, texts
+from support.places import Make, Watched, listening
 from support.quiet import a_quiet_stand
 from support.raw import connected
 from support.stand import Stand, a_worker
 from support.tenants import a_tenant, pieces
 
-Make = Callable[..., Awaitable[Watched]]
 OPERATOR = console(None)
 MANY = [f"page-{number:02}.md" for number in range(12)]
 COMPOSED = ("caf\u00e9.md", "cafe\u0301.md")
@@ -42,17 +41,6 @@ COMPOSED = ("caf\u00e9.md", "cafe\u0301.md")
 async def quiet(endpoint: Endpoint, models: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
     async with a_quiet_stand(endpoint, "refresh", tmp_path_factory.mktemp("refresh"), models=models) as standing:
         yield standing
-
-
-@pytest.fixture
-def watched(quiet: Stand, tmp_path: Path) -> Make:
-    folder = tmp_path / "opened"
-    folder.mkdir()
-
-    async def make(**more: Any) -> Watched:
-        return await a_watched(quiet, folder, **more)
-
-    return make
 
 
 def code_of(run: Run) -> str | None:
@@ -206,6 +194,24 @@ async def test_two_names_that_only_look_the_same_are_two_documents(watched: Make
     assert {found.title for found in (await place.documents(source.id)).values()} == {"caf\u00e9"}
 
 
+async def test_what_was_kept_under_a_name_in_nfc_becomes_the_document_of_its_own_name(watched: Make) -> None:
+    """As it may have been kept before names of places were taken as they are."""
+    place = await watched()
+    in_nfc, own = COMPOSED
+    place.write(in_nfc, "old")
+    source = await place.source()
+    await place.next_run(source.id)
+    async with connected(place.stand.endpoint.superuser_url) as superuser:
+        rename = "update source_items set id = $2, key = $3 where source_id = $1"
+        await superuser.execute(rename, source.id, source_items.item_id(source.id, own), own)
+    (place.folder / in_nfc).unlink()
+    place.write(own, "newer")
+
+    assert (await place.walked(source.id)).counts == Counts(found=1, created=1, deleted=1)
+    assert {key: found.size for key, found in (await place.documents(source.id)).items()} == {own: 5}
+    assert (await place.walked(source.id)).counts == Counts(found=1, unchanged=1)
+
+
 async def test_a_source_that_takes_no_bytes_twice_takes_the_twin_when_the_other_has_gone(watched: Make) -> None:
     place = await watched()
     place.write("a.md", "The same.")
@@ -355,6 +361,32 @@ async def test_a_worker_that_is_told_to_stop_leaves_the_rest_to_another(watched:
     assert run.state is RunState.DONE
     assert set(await place.documents(source.id)) == set(MANY)
     assert sorted(lying.read) == sorted(MANY), "nothing was read twice"
+
+
+async def test_a_walk_that_is_cancelled_while_its_source_is_paused_stands_in_nobodys_way(watched: Make) -> None:
+    lying, stays = LyingPlace(texts(MANY)), asyncio.Event()
+    place = await watched(origins=lying)
+    source = await place.source()
+    await place.tenant.app.refreshes.request(place.tenant.console, source.id, accept_empty=True)
+    lying.meanwhile = cast(Meanwhile, stays.wait)
+    walking = asyncio.create_task(place.next_run(source.id))
+
+    async def is_at_work() -> bool:
+        return bool(lying.asked)
+
+    async def waits() -> bool:
+        sql = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        return await as_superuser(place, sql) > 0
+
+    await until(is_at_work)
+    async with place.stand.database.transaction(for_job(place.tenant.id, None)) as tx:
+        await sources.pause(tx, source.id, paused=True)
+        walking.cancel()
+        await until(waits)
+        await source_runs.take_leave_back(tx, source.id)
+    with pytest.raises(asyncio.CancelledError):
+        await walking
+    assert code_of(await place.last_run(source.id)) == "interrupted"
 
 
 async def test_a_walk_that_kills_its_worker_is_not_begun_for_ever(watched: Make) -> None:

@@ -1,5 +1,6 @@
 """Scrubbing, and what follows: bytes that were lost or damaged are told, the text stays, the same bytes mend it."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from carrel.store.documents import Shelf
 from carrel.store.sources import NewSource
 from carrel.wiring import assemble
 from support.lying_place import LyingPlace
-from support.places import a_watched
+from support.places import Make, a_watched
 from support.quiet import a_quiet_stand, blobs_of, delivered, document_of, drained
 from support.raw import connected
 from support.s3_server import S3Server, names_in, s3_blobs
@@ -358,12 +359,34 @@ async def test_files_that_cannot_be_read_stop_no_other_and_hold_nobody_up(local:
     told = [entry for entry in logs if entry.get("tenant") == str(acme.id)]
     assert [(one["read"], one["unreadable"]) for one in told if one["event"] == "contents.scrubbed"] == [(3, 5)]
     assert [one["event"] for one in told].count("content.unreadable") == 5
-    assert len([key for key in scratched.tries if key in blobs.values()]) == 8, "each was tried once"
+    tries = Counter(key for key in scratched.tries if key in blobs.values())
+    assert tries == {key: 2 if key in scratched.bad else 1 for key in blobs.values()}, "each was judged once"
     faults = [(await document(acme, one)).content.fault for one in ids.values()]
     assert faults == [ContentFault.UNREADABLE] * 5 + [None] * 3
     assert (await delivered(acme, (await document(acme, ids["0.md"])).source, "0.md", pages["0.md"])).outcome is (
         Outcome.REPLACED
     )
+
+
+async def test_a_store_that_falters_once_has_damaged_nothing(local: Shop) -> None:
+    acme = await a_tenant(local.stand.app, "Acme")
+    ids = await kept(local, acme, (await acme.source()).id, **{"a.md": f"{PAGE}a"})
+    blobs = await local.age(acme)
+
+    class Faltering(Scratched):
+        async def read(self, key: str) -> AsyncIterator[bytes]:
+            async for piece in Scratched.read(self, key):
+                yield piece
+                if self.tries.count(blobs["a.md"]) == 1:
+                    raise Unavailable("The bucket does not answer.", code="blobs_unavailable")
+
+    faltering = Faltering(local.blobs, frozenset(), [])
+    with capture_logs() as logs:
+        await Scrub(local.stand.database, faltering, days=1).run()  # type: ignore[arg-type]
+    told = [entry for entry in logs if entry.get("tenant") == str(acme.id)]
+    assert [(one["event"], one.get("read")) for one in told] == [("contents.scrubbed", 1)]
+    assert (await document(acme, ids["a.md"])).content.fault is None
+    assert await local.checked(acme) == 1
 
 
 async def test_a_store_that_goes_away_in_the_middle_says_how_far_it_came(local: Shop) -> None:
@@ -389,6 +412,7 @@ async def test_a_store_that_goes_away_in_the_middle_says_how_far_it_came(local: 
 
 async def test_files_that_were_brought_without_a_place_are_read_again_as_well(shop: Shop, acme: SomeTenant) -> None:
     person = await acme.principal()
+    await kept(shop, acme, (await acme.source()).id, **{"a.md": PAGE})
     files = shop.stand.app.files
     brought = {}
     for name in ("good", "gone", "changed"):
@@ -400,6 +424,7 @@ async def test_files_that_were_brought_without_a_place_are_read_again_as_well(sh
         await connection.execute(
             "update brought_files set created_at = created_at - interval '9 days' where tenant_id = $1", acme.id
         )
+    await shop.age(acme)
     shop.spoil(brought["gone"].blob_key, None)
     shop.spoil(brought["changed"].blob_key, b"other!!")
 
@@ -411,18 +436,16 @@ async def test_files_that_were_brought_without_a_place_are_read_again_as_well(sh
         str(brought[name].id) for name in ("gone", "changed")
     }
     (counted,) = [one for one in logs if one["event"] == "contents.scrubbed"]
-    assert (counted["read"], counted["missing"], counted["damaged"]) == (1, 1, 1)
+    assert (counted["read"], counted["missing"], counted["damaged"]) == (2, 1, 1), "and those of documents with them"
     (bad,) = await _faults(shop.stand.database, [acme.tenant])
     assert (bad.mark, "1 are missing" in bad.sentence, "1 damaged" in bad.sentence) == (Mark.WRONG, True, True)
 
 
 @pytest.mark.parametrize("spoilt", [None, b"other bytes"], ids=["gone", "damaged"])
 async def test_what_came_from_a_place_is_fetched_again_though_nothing_changed_there(
-    quiet: Stand, local: Shop, tmp_path: Path, spoilt: bytes | None
+    quiet: Stand, local: Shop, watched: Make, spoilt: bytes | None
 ) -> None:
-    folder = tmp_path / "opened"
-    folder.mkdir()
-    place = await a_watched(quiet, folder)
+    place = await watched()
     shop = replace(local, stand=replace(quiet, app=place.tenant.app))
     source = (await place.source()).id
     for name in ("good.md", "bad.md"):

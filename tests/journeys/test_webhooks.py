@@ -89,6 +89,14 @@ async def announced(tenant: SomeTenant, **more: Any) -> int:
         return await webhooks.announce(tx, Occasion.QUOTA_THRESHOLD, {"quota": "documents", **more})
 
 
+async def backlog(tenant: SomeTenant, receiver: Receiver, much: int) -> IssuedWebhook:
+    """One for which so much waits."""
+    made = await hooked(tenant, receiver, QUOTA)
+    for _ in range(much):
+        await announced(tenant)
+    return made
+
+
 async def log_of(tenant: SomeTenant, webhook: WebhookId) -> list[Delivery]:
     return list((await tenant.app.webhooks.deliveries(tenant.console, webhook)).items)
 
@@ -317,9 +325,7 @@ async def events_of(carrel: Stand, tenant: SomeTenant, act: Act) -> list[dict[st
 async def test_who_is_gone_hears_nothing_more(monkeypatch: pytest.MonkeyPatch, carrel: Stand, acme: SomeTenant) -> None:
     monkeypatch.setattr(deliveries, "_SLICE", 2)
     async with a_receiver(status=410) as receiver:
-        made = await hooked(acme, receiver, QUOTA)
-        for _ in range(6):
-            await announced(acme)
+        made = await backlog(acme, receiver, 6)
         await dispatch(carrel, each=1).drain()
         await announced(acme)
         await dispatch(carrel).drain()
@@ -340,9 +346,7 @@ async def test_who_is_gone_hears_nothing_more(monkeypatch: pytest.MonkeyPatch, c
 
 async def test_many_that_hear_at_once_that_it_is_gone_do_not_block_each_other(carrel: Stand, acme: SomeTenant) -> None:
     async with a_receiver(status=410, wait=0.1) as receiver:
-        made = await hooked(acme, receiver, QUOTA)
-        for _ in range(20):
-            await announced(acme)
+        made = await backlog(acme, receiver, 20)
         await dispatch(carrel, each=8).drain()
         assert 1 <= len(receiver.told) <= 16
     log = await log_of(acme, made.webhook.id)
@@ -560,9 +564,7 @@ async def test_much_that_waits_is_ended_in_slices(
 ) -> None:
     monkeypatch.setattr(deliveries, "_SLICE", 2)
     async with a_receiver() as receiver:
-        made = await hooked(acme, receiver, QUOTA)
-        for _ in range(7):
-            await announced(acme)
+        made = await backlog(acme, receiver, 7)
         await acme.app.webhooks.change(acme.console, made.webhook.id, WebhookChange(enabled=False))
         states = [one.state for one in await log_of(acme, made.webhook.id)]
         assert (states.count(DeliveryState.FAILED), states.count(DeliveryState.WAITING)) == (2, 5)
@@ -575,14 +577,33 @@ async def test_much_that_waits_is_ended_in_slices(
     assert problems == [None, *["webhook_disabled"] * 7]
 
 
+async def test_a_slice_ends_what_waits_for_the_one_that_was_switched_off_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, carrel: Stand, acme: SomeTenant
+) -> None:
+    monkeypatch.setattr(deliveries, "_SLICE", 2)
+
+    async def waiting(*hooks: IssuedWebhook) -> list[int]:
+        logs = [await log_of(acme, one.webhook.id) for one in hooks]
+        return [sum(one.state is DeliveryState.WAITING for one in log) for log in logs]
+
+    async with a_receiver(status=410) as receiver:
+        hooks = [await hooked(acme, receiver, QUOTA) for _ in range(3)]
+        for _ in range(7):
+            await announced(acme)
+        for off in hooks[:2]:
+            await acme.app.webhooks.change(acme.console, off.webhook.id, WebhookChange(enabled=False))
+        assert await waiting(*hooks) == [5, 5, 7]
+        await dispatch(carrel, each=1).drain()
+        assert len(receiver.told) == 1
+    assert await waiting(*hooks) == [5, 5, 4]
+
+
 async def test_one_that_is_removed_waits_for_nobody_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, carrel: Stand, acme: SomeTenant
 ) -> None:
     monkeypatch.setattr(deliveries, "_SLICE", 2)
     async with a_receiver() as receiver:
-        made = await hooked(acme, receiver, QUOTA)
-        for _ in range(5):
-            await announced(acme)
+        made = await backlog(acme, receiver, 5)
         async with carrel.database.transaction(for_job(acme.id, None)) as tx:
             assert await webhooks.announce(tx, Occasion.QUOTA_THRESHOLD, {"quota": "documents"}) == 1
             await asyncio.wait_for(acme.app.webhooks.delete(acme.console, made.webhook.id), 20)
@@ -663,6 +684,20 @@ async def test_a_test_says_what_the_other_side_said(carrel: Stand, acme: SomeTen
     assert [told.payload["type"] for told in receiver.told] == ["webhook.test"] * 2
     assert receiver.told[0].payload["data"] == {"webhook_id": str(made.webhook.id)}
     assert all(told.signed_with for told in receiver.told)
+
+
+async def test_a_test_of_a_webhook_that_is_deleted_meanwhile_finds_none(carrel: Stand, acme: SomeTenant) -> None:
+    async with a_receiver(stalls=True) as receiver:
+        made = await hooked(acme, receiver, QUOTA)
+        running = asyncio.create_task(acme.app.webhooks.test(acme.console, made.webhook.id))
+        await receiver.heard()
+        await acme.app.webhooks.delete(acme.console, made.webhook.id)
+        await receiver.close()
+        with pytest.raises(NotFound):
+            await running
+    async with carrel.database.transaction(for_job(acme.id, None)) as tx:
+        with pytest.raises(NotFound):
+            await deliveries.add_test(tx, DeliveryId(uuid.uuid4()), made.webhook.id, lease=60)
 
 
 async def test_tests_of_one_webhook_are_few_at_once(acme: SomeTenant) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -35,12 +35,11 @@ from carrel.wiring import fetching
 from carrel.worker.loop import Worker
 from support.lying_place import LyingPlace, texts
 from support.people import a_person
-from support.places import Watched, a_watched
+from support.places import Make, Watched
 from support.quiet import a_quiet_stand
 from support.raw import connected
 from support.stand import Stand
 
-Make = Callable[..., Awaitable[Watched]]
 OPERATOR = console(None)
 MANY = [f"page-{number:02}.md" for number in range(12)]
 HERE, ELSEWHERE = Site(("https://a.example/",)), Site(("https://b.example/",))
@@ -51,17 +50,6 @@ async def quiet(endpoint: Endpoint, models: Path, tmp_path_factory: pytest.TempP
     home = tmp_path_factory.mktemp("who_refreshes")
     async with a_quiet_stand(endpoint, "who_refreshes", home, models=models) as standing:
         yield standing
-
-
-@pytest.fixture
-def watched(quiet: Stand, tmp_path: Path) -> Make:
-    folder = tmp_path / "opened"
-    folder.mkdir()
-
-    async def make(**more: Any) -> Watched:
-        return await a_watched(quiet, folder, **more)
-
-    return make
 
 
 # Places and credentials

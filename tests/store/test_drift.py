@@ -148,6 +148,14 @@ async def test_every_step_can_be_repeated(migrated: Endpoint, superuser: Raw) ->
     assert await catalogue(superuser) == before
 
 
+async def test_the_last_migrations_can_be_run_twice(migrated: Endpoint, superuser: Raw) -> None:
+    before = await catalogue(superuser)
+    await superuser.execute("update carrel.schema_version set version_num = '0018'")
+    await superuser.execute("comment on schema carrel is null")
+    assert await schema.migrate(migrated.owner_url, app_login=migrated.app)
+    assert await catalogue(superuser) == before
+
+
 async def test_many_who_migrate_at_once_end_with_one_schema(endpoint: Endpoint, superuser: Raw) -> None:
     here = replace(endpoint, database="crowd", owner="crowd_owner", app="crowd_app")
     await asyncio.to_thread(bootstrap, here)

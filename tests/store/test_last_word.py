@@ -96,7 +96,7 @@ async def test_nobody_is_told_which_files_of_another_are_due(carrel: Stand, app:
     due, counted = {good, lost}, (2, 0, 0, 1)
     for who, told, count in ((theirs.id, due, counted), (mine.id, {own}, (1, 0, 0, 0)), (None, set(), (0, 0, 0, 0))):
         async with posing(app, who, sources="*"):
-            assert {row[0] for row in await app.fetch("select file_id from due_files(1, 100)")} == told
+            assert {row[0] for row in await app.fetch("select file_id from due_contents(1, 100)")} == told
             (row,) = await app.fetch("select * from count_contents()")
             assert tuple(row) == count
 

@@ -79,10 +79,28 @@ class AFolder(Changing):
 
 
 @dataclass
-class Pages(Changing):
-    """A page that links to all the others."""
+class ASite(Changing):
+    """Pages, and one that leads to all of them."""
 
     site: LoopbackSite = field(default_factory=LoopbackSite)
+
+    @abstractmethod
+    def lead(self) -> None:
+        """To what is there by now."""
+
+    def set(self, key: str, content: bytes | None) -> None:
+        path = key.removeprefix(self.site.at("", "127.0.0.1"))
+        if content is None:
+            self.site.pages.pop(path)
+        else:
+            self.site.put(path, content)
+        self.lead()
+
+
+@dataclass
+class Pages(ASite):
+    """A page that links to all the others."""
+
     _INDEX: Final = "/index.html"
 
     def place(self) -> Site:
@@ -91,12 +109,7 @@ class Pages(Changing):
     def key(self, number: int) -> str:
         return self.site.at(f"/page-{number}.html", "127.0.0.1")
 
-    def set(self, key: str, content: bytes | None) -> None:
-        path = key.removeprefix(self.site.at("", "127.0.0.1"))
-        if content is None:
-            self.site.pages.pop(path)
-        else:
-            self.site.put(path, content)
+    def lead(self) -> None:
         self.site.put(self._INDEX, self._index()[1])
 
     def contents(self) -> Mapping[str, tuple[str, bytes]]:
@@ -109,10 +122,8 @@ class Pages(Changing):
 
 
 @dataclass
-class Mapped(Changing):
+class Mapped(ASite):
     """A sitemap and the pages that it names."""
-
-    site: LoopbackSite = field(default_factory=LoopbackSite)
 
     def place(self) -> Site:
         return Site((self.site.at("/sitemap.xml", "127.0.0.1"),), sitemap=True)
@@ -120,12 +131,7 @@ class Mapped(Changing):
     def key(self, number: int) -> str:
         return self.site.at(f"/mapped-{number}.html", "127.0.0.1")
 
-    def set(self, key: str, content: bytes | None) -> None:
-        path = key.removeprefix(self.site.at("", "127.0.0.1"))
-        if content is None:
-            self.site.pages.pop(path)
-        else:
-            self.site.put(path, content)
+    def lead(self) -> None:
         named = "".join(f"<url><loc>{one}</loc></url>" for one in sorted(self.words))
         self.site.put("/sitemap.xml", f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{named}</urlset>')
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,6 +77,10 @@ class Watched:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode() if isinstance(text, str) else text)
         return path
+
+
+Make = Callable[..., Awaitable[Watched]]
+"""Another tenant with the same folder; takes what `a_watched` takes."""
 
 
 async def a_watched(stand: Stand, folder: Path, *, origins: Origins | None = None, pending: int = 500) -> Watched:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from carrel.domain.access import TenantGrant
 from carrel.domain.errors import Conflict, NotFound, Unreadable
@@ -96,7 +97,8 @@ class Ingestion:
         work.stage = Stage.PARSE
         try:
             async with self._tools.blobs.as_file(version.blob_key) as content:
-                return await self._tools.parser.parse(content, media_type=version.media_type, key=version.key)
+                with bound_contextvars(document=str(version.document), version=str(version.id)):  # parsers know neither
+                    return await self._tools.parser.parse(content, media_type=version.media_type, key=version.key)
         except NotFound as error:
             raise Unreadable("The uploaded bytes are gone: upload the file again.", code="content_missing") from error
 

@@ -242,6 +242,8 @@ class Refreshing:
         """As well as it can be said now; whoever runs next says so in any case."""
         try:
             async with asyncio.timeout(2), self._database.transaction(begun.work.grant) as tx:
+                if await _found(tx, begun.work) is None:  # the source before its run, as whoever pauses it
+                    return
                 await source_runs.count(tx, begun.run, begun.counts)
                 await source_runs.interrupt(tx, begun.source.id)
         except (Refusal, TimeoutError):

@@ -7,9 +7,9 @@ uploaded again; what came from a source that refreshes itself is fetched again b
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final, TypeAlias
+from typing import Final, assert_never
 
 import structlog
 
@@ -19,14 +19,13 @@ from carrel.domain.ids import TenantId
 from carrel.domain.library import ContentFault
 from carrel.ports.blobs import Blobs
 from carrel.store import contents, source_items, tenants
-from carrel.store.contents import Due
+from carrel.store.contents import Due, OfFile, OfVersion
 from carrel.store.transaction import Database, Transaction
 
 log = structlog.get_logger(__name__)
 
 _BATCH: Final = 100
-_Ask: TypeAlias = Callable[..., Awaitable[Sequence[Due]]]
-_KINDS: Final[tuple[_Ask, ...]] = (contents.due, contents.due_files)
+_READS: Final = 2  # of what cannot be read, before that is noted
 
 
 class Scrub:
@@ -51,18 +50,17 @@ class Scrub:
     async def _scrub(self, tenant: TenantId, counted: Counter[str]) -> None:
         """Counts how many were read and good, and how many are missing, damaged or unreadable.
 
-        Whatever is found is noted, so that it is not due any more; nothing is tried twice.
+        Whatever is found is noted, so that it is not due any more; nothing is judged twice.
         """
         tried = set()
-        for due in _KINDS:
-            while batch := [one for one in await self._due(tenant, due) if one.blob not in tried]:
-                for one in batch:
-                    tried.add(one.blob)
-                    counted[await self._judge(tenant, one)] += 1
+        while batch := [one for one in await self._due(tenant) if one.blob not in tried]:
+            for one in batch:
+                tried.add(one.blob)
+                counted[await self._judge(tenant, one)] += 1
 
-    async def _due(self, tenant: TenantId, due: _Ask) -> Sequence[Due]:
+    async def _due(self, tenant: TenantId) -> Sequence[Due]:
         async with self._database.transaction(for_job(tenant, None)) as tx:
-            return await due(tx, days=self._days, most=self._batch)
+            return await contents.due(tx, days=self._days, most=self._batch)
 
     async def _judge(self, tenant: TenantId, one: Due) -> str:
         fault = await self._fault(one)
@@ -74,6 +72,16 @@ class Scrub:
         return fault.removeprefix("content_")
 
     async def _fault(self, one: Due) -> ContentFault | None:
+        """What cannot be read is read once more: a store that faltered once has damaged nothing."""
+        for _ in range(_READS):
+            try:
+                return await self._compared(one)
+            except Unavailable:
+                await self._blobs.missing([f"{uuid.uuid4()}/none"])  # raises where it is not these bytes but the store
+        return ContentFault.UNREADABLE
+
+    async def _compared(self, one: Due) -> ContentFault | None:
+        """Raises Unavailable."""
         digest, size = sha256(), 0
         try:
             async for piece in self._blobs.read(one.blob):
@@ -81,27 +89,30 @@ class Scrub:
                 size += len(piece)
         except NotFound:
             return ContentFault.MISSING
-        except Unavailable:
-            await self._blobs.missing([f"{uuid.uuid4()}/none"])  # raises where it is not these bytes but the store
-            return ContentFault.UNREADABLE
         return None if (size, digest.digest()) == (one.size, one.fingerprint) else ContentFault.DAMAGED
 
 
 async def _note(tx: Transaction, one: Due, fault: ContentFault | None) -> bool:
     """False when the version or the file has gone."""
-    if not isinstance(one.holder, tuple):
-        return await contents.note_file(tx, one.holder, fault)
-    version, document = one.holder
-    if fault is not None:
-        await source_items.forget_tag(tx, document)
-    return await contents.note(tx, version, fault)
+    match one.holder:
+        case OfVersion(version, document):
+            if fault is not None:
+                await source_items.forget_tag(tx, document)
+            return await contents.note(tx, version, fault)
+        case OfFile(file):
+            return await contents.note_file(tx, file, fault)
+        case _:
+            assert_never(one.holder)
 
 
 def _named(one: Due) -> dict[str, str]:
-    if not isinstance(one.holder, tuple):
-        return {"file": str(one.holder)}
-    version, document = one.holder
-    return {"document": str(document), "version": str(version)}
+    match one.holder:
+        case OfVersion(version, document):
+            return {"document": str(document), "version": str(version)}
+        case OfFile(file):
+            return {"file": str(file)}
+        case _:
+            assert_never(one.holder)
 
 
 _EVENTS: Final = {

@@ -2,28 +2,39 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from carrel.domain.ids import DocumentId, FileId, UserId, VersionId
 from carrel.domain.library import ContentFault
 from carrel.store.transaction import Statement, Transaction
 
 _DUE: Final = Statement("select * from due_contents(:days, :most)")
-_DUE_FILES: Final = Statement("select * from due_files(:days, :most)")
 _COUNT: Final = Statement("select * from count_contents()")
-_NOTE: Final = Statement("""
-    update document_versions set checked_at = now(), content_code = :fault where tenant_id = :tenant and id = :id
-""")
-_NOTE_FILE: Final = Statement("""
-    update brought_files set checked_at = now(), content_code = :fault where tenant_id = :tenant and id = :id
-""")
+_NOTING: Final = "set checked_at = now(), content_code = :fault where tenant_id = :tenant and id = :id"
+_NOTE: Final = Statement(f"update document_versions {_NOTING}")
+_NOTE_FILE: Final = Statement(f"update brought_files {_NOTING}")
+
+
+@dataclass(frozen=True, slots=True)
+class OfVersion:
+    """Bytes that are a version of a document."""
+
+    version: VersionId
+    document: DocumentId
+
+
+@dataclass(frozen=True, slots=True)
+class OfFile:
+    """Bytes that are a brought file."""
+
+    file: FileId
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Bytes to be read again, as they must be: those of a version of a document, or of a file that was brought."""
+    """Bytes to be read again, as they must be."""
 
-    holder: tuple[VersionId, DocumentId] | FileId
+    holder: OfVersion | OfFile
     owner: UserId | None
     blob: str
     size: int
@@ -52,21 +63,13 @@ async def due(tx: Transaction, *, days: int, most: int) -> Sequence[Due]:
     """Whoever owns them: none is left when the day's share has been read, of which all is read once in so many days."""
     return [
         Due(
-            (VersionId(row["version_id"]), DocumentId(row["document_id"])),
+            _holder(row),
             row["owner_id"] and UserId(row["owner_id"]),
             row["blob_key"],
             row["size"],
             row["fingerprint"],
         )
         for row in await tx.rows(_DUE, days=days, most=most)
-    ]
-
-
-async def due_files(tx: Transaction, *, days: int, most: int) -> Sequence[Due]:
-    """The same of files: they have a share of their own."""
-    return [
-        Due(FileId(row["file_id"]), UserId(row["owner_id"]), row["blob_key"], row["size"], row["sha256"])
-        for row in await tx.rows(_DUE_FILES, days=days, most=most)
     ]
 
 
@@ -85,3 +88,9 @@ async def count(tx: Transaction) -> Counted:
     row = await tx.row(_COUNT)
     assert row is not None
     return Counted(row["versions"], row["missing"], row["damaged"], row["unreadable"])
+
+
+def _holder(row: Any) -> OfVersion | OfFile:
+    if row["file_id"] is not None:
+        return OfFile(FileId(row["file_id"]))
+    return OfVersion(VersionId(row["version_id"]), DocumentId(row["document_id"]))

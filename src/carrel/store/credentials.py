@@ -13,6 +13,7 @@ from carrel.store.pages import Page, Place, page, place_of
 from carrel.store.transaction import Database, Statement, Transaction
 
 _LISTED: Final = "keys"
+_LISTED_OPERATORS: Final = "operator_keys"
 _COLUMNS = "id, name, scopes, source_ids, bot_ids, expires_at, revoked_at, last_used_at, made_by, created_at"
 _FIND = Statement("select * from find_key(:id)")
 _ADD = Statement(f"""
@@ -26,6 +27,12 @@ _GET = Statement(f"select {_COLUMNS} from api_keys where tenant_id = :tenant and
 _LIST = Statement(f"""
     select {_COLUMNS} from api_keys
     where tenant_id = :tenant and (:moment::timestamptz is null or (created_at, id) < (:moment, :id::uuid))
+    order by created_at desc, id desc limit :most
+""")
+_LIST_OPERATORS = Statement("""
+    select id, name, '{}'::text[] as scopes, null as source_ids, null as bot_ids, expires_at, revoked_at, last_used_at,
+           null as made_by, created_at
+    from operator_keys where :moment::timestamptz is null or (created_at, id) < (:moment, :id::uuid)
     order by created_at desc, id desc limit :most
 """)
 _REVOKE = Statement("""
@@ -156,10 +163,19 @@ async def get(tx: Transaction, key: KeyId) -> KeyRow:
 
 
 async def listed(tx: Transaction, *, limit: int, cursor: str | None) -> Page[KeyRow]:
-    place = place_of(cursor, of=_LISTED)
-    rows = await tx.rows(_LIST, moment=place and place.created_at, id=place and place.id, most=limit + 1)
+    return await _listed(tx, _LIST, of=_LISTED, limit=limit, cursor=cursor)
+
+
+async def listed_operators(tx: Transaction, *, limit: int, cursor: str | None) -> Page[KeyRow]:
+    """Of the whole installation: an operator's key has no scopes and no limits."""
+    return await _listed(tx, _LIST_OPERATORS, of=_LISTED_OPERATORS, limit=limit, cursor=cursor)
+
+
+async def _listed(tx: Transaction, query: Statement, *, of: str, limit: int, cursor: str | None) -> Page[KeyRow]:
+    place = place_of(cursor, of=of)
+    rows = await tx.rows(query, moment=place and place.created_at, id=place and place.id, most=limit + 1)
     places = [Place(row["created_at"], row["id"]) for row in rows]
-    return page([_key(row) for row in rows], places, limit, of=_LISTED)
+    return page([_key(row) for row in rows], places, limit, of=of)
 
 
 async def revoke(tx: Transaction, key: KeyId) -> None:

@@ -27,7 +27,7 @@ _CLAIM: Final = Statement("select * from claim_deliveries(:most, :doubtful, :eac
 _ADD_TEST: Final = Statement("""
     insert into deliveries (tenant_id, id, webhook_id, period, event, data, attempts, leased_until, lease_epoch)
     select :tenant, :id, w.id, w.period, :event, '{}', 1, now() + :lease, 1 from webhooks w
-    where w.tenant_id = :tenant and w.id = :webhook
+    where w.tenant_id = :tenant and w.id = :webhook and w.deleted_at is null
 """)
 _IN_FLIGHT: Final = Statement("""
     select count(*) from deliveries
@@ -69,11 +69,14 @@ _GIVE_UP: Final = Statement("""
         join deliveries d on d.tenant_id = w.tenant_id and d.webhook_id = w.id
             and d.period < w.period + (not w.enabled)::integer
         where w.tenant_id = :tenant and w.deleted_at is null and d.state = 'waiting'
+          and (:webhook::uuid is null or w.id = :webhook)
           and (d.leased_until is null or d.leased_until < now())
         limit :most for update of d skip locked))
 """)
 _GET: Final = Statement(f"""
-    select {_COLUMNS} from deliveries where tenant_id = :tenant and webhook_id = :webhook and id = :id
+    select {_COLUMNS} from deliveries
+    where tenant_id = :tenant and webhook_id = :webhook and id = :id
+      and exists (select from webhooks w where w.tenant_id = :tenant and w.id = :webhook and w.deleted_at is null)
 """)
 _LIST: Final = Statement(f"""
     select {_COLUMNS} from deliveries
@@ -155,10 +158,15 @@ async def claim(tx: Transaction, places: Places, *, lease: float) -> list[Errand
 
 
 async def add_test(tx: Transaction, delivery: DeliveryId, webhook: WebhookId, *, lease: float) -> Errand:
-    """A test that its maker delivers at once. Raises Throttled when so many are on their way to the webhook."""
+    """A test that its maker delivers at once.
+
+    Raises NotFound, Throttled when so many are on their way to the webhook.
+    """
     if await tx.value(_IN_FLIGHT, webhook=webhook) >= _MOST_TESTS:
         raise Throttled("Others are on their way to this webhook now.", wait=lease)
-    await tx.run(_ADD_TEST, id=delivery, webhook=webhook, event=Occasion.TEST, lease=timedelta(seconds=lease))
+    moments = timedelta(seconds=lease)
+    if not await tx.run(_ADD_TEST, id=delivery, webhook=webhook, event=Occasion.TEST, lease=moments):
+        raise NotFound
     return Errand(tx.tenant, delivery, webhook, 1, 1)
 
 
@@ -195,12 +203,12 @@ async def note_bad(tx: Transaction, webhook: WebhookId) -> bool:
     return bool(await tx.value(_NOTE_BAD, webhook=webhook))
 
 
-async def give_up(tx: Transaction) -> bool:
+async def give_up(tx: Transaction, webhook: WebhookId | None = None) -> bool:
     """What waits for a webhook that was disabled since will not be told, unless it is asked for again: a slice of it.
 
-    What is on its way to one ends by itself. Whether there may be more.
+    That of all webhooks, or of one. What is on its way ends by itself. Whether there may be more.
     """
-    return await tx.run(_GIVE_UP, most=_SLICE) == _SLICE
+    return await tx.run(_GIVE_UP, webhook=webhook, most=_SLICE) == _SLICE
 
 
 async def get(tx: Transaction, webhook: WebhookId, delivery: DeliveryId) -> Delivery:

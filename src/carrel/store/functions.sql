@@ -154,6 +154,7 @@ begin
     with front as materialized (
         select j.tenant_id, j.id from jobs j
         where j.kind = any (job_kinds) and j.due_at <= now() and (j.leased_until is null or j.leased_until < now())
+          and j.tenant_id <> all (passed_over)
           and (j.kind not in ('ingest', 'weigh', 'reshape', 'refresh')
                or (select t.status from tenants t where t.id = j.tenant_id) = 'active')
           and (j.kind <> 'refresh' or j.owner_id is null or source_stands(j.tenant_id, j.subject_id) is not false)
@@ -161,7 +162,7 @@ begin
     ), next as (
         select j.tenant_id, j.id, j.leased_until is not null as orphaned
         from jobs j join front f on f.tenant_id = j.tenant_id and f.id = j.id
-        where j.tenant_id <> all (passed_over) and (j.leased_until is null or j.leased_until < now())
+        where j.leased_until is null or j.leased_until < now()
         order by j.turn, j.created_at limit most
         for update of j skip locked
     )
@@ -235,7 +236,8 @@ end
 $$;
 
 -- owner: jobs
--- Sources of active tenants whose places tell of changes, private ones while their owner may have them. `stamp` is another one when the place is another one.
+-- Sources of active tenants whose places tell of changes, private ones while their owner may have them. `stamp` is another
+-- one when the place is another one.
 create or replace function listening_sources()
 returns table (tenant_id uuid, source_id uuid, owner_id uuid, stamp text)
 language sql stable security definer set search_path = carrel, pg_temp as $$
@@ -1116,43 +1118,34 @@ language sql stable security definer set search_path = carrel, pg_temp as $$
 $$;
 
 -- owner: jobs
--- The versions whose bytes nobody has read for the longest time, whoever owns them: of what was not read for half of the
--- days, as many as are still missing to the last day's share of all. What was found missing or damaged is looked at daily.
+-- The versions and the brought files whose bytes nobody has read for the longest time, whoever owns them: of what was not
+-- read for half of the days, as many as are still missing to the last day's share of all. What was found missing or
+-- damaged is looked at daily. That `kept` has no condition of its own lets it be read in the order of the tables' indexes.
 create or replace function due_contents(days integer, most integer)
-returns table (version_id uuid, document_id uuid, owner_id uuid, blob_key text, size bigint, fingerprint bytea)
+returns table (version_id uuid, document_id uuid, file_id uuid, owner_id uuid, blob_key text, size bigint,
+               fingerprint bytea)
 language sql stable security definer set search_path = carrel, pg_temp as $$
-    (select v.id, v.document_id, v.owner_id, v.blob_key, v.size, v.fingerprint from document_versions v
-     where v.content_code is not null and v.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
-       and v.checked_at < now() - interval '1 day'
-     order by v.checked_at limit most)
+    with kept as not materialized (
+        select v.tenant_id, v.id as version_id, v.document_id, null::uuid as file_id, v.owner_id, v.blob_key, v.size,
+               v.fingerprint, v.content_code, v.checked_at, coalesce(v.checked_at, v.created_at) as seen_at
+        from document_versions v
+        union all
+        select f.tenant_id, null, null, f.id, f.owner_id, f.blob_key, f.size,
+               f.sha256, f.content_code, f.checked_at, coalesce(f.checked_at, f.created_at)
+        from brought_files f
+    )
+    (select k.version_id, k.document_id, k.file_id, k.owner_id, k.blob_key, k.size, k.fingerprint from kept k
+     where k.content_code is not null and k.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
+       and k.checked_at < now() - interval '1 day'
+     order by k.checked_at limit most)
     union all
-    (select v.id, v.document_id, v.owner_id, v.blob_key, v.size, v.fingerprint from document_versions v
-     where v.content_code is null and v.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
-       and coalesce(v.checked_at, v.created_at) < now() - make_interval(hours => days * 12)
-     order by coalesce(v.checked_at, v.created_at), v.id
+    (select k.version_id, k.document_id, k.file_id, k.owner_id, k.blob_key, k.size, k.fingerprint from kept k
+     where k.content_code is null and k.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
+       and k.seen_at < now() - make_interval(hours => days * 12)
+     order by k.seen_at, k.version_id, k.file_id
      limit (select least(most, greatest(0, (count(*) + days - 1) / days
                                            - count(*) filter (where s.checked_at > now() - interval '1 day')))
-            from document_versions s
-            where s.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and s.content_code is null))
-$$;
-
--- owner: jobs
--- The same of the files that were brought without a place yet: due_contents says what is due.
-create or replace function due_files(days integer, most integer)
-returns table (file_id uuid, owner_id uuid, blob_key text, size bigint, sha256 bytea)
-language sql stable security definer set search_path = carrel, pg_temp as $$
-    (select f.id, f.owner_id, f.blob_key, f.size, f.sha256 from brought_files f
-     where f.content_code is not null and f.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
-       and f.checked_at < now() - interval '1 day'
-     order by f.checked_at limit most)
-    union all
-    (select f.id, f.owner_id, f.blob_key, f.size, f.sha256 from brought_files f
-     where f.content_code is null and f.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
-       and coalesce(f.checked_at, f.created_at) < now() - make_interval(hours => days * 12)
-     order by coalesce(f.checked_at, f.created_at), f.id
-     limit (select least(most, greatest(0, (count(*) + days - 1) / days
-                                           - count(*) filter (where s.checked_at > now() - interval '1 day')))
-            from brought_files s
+            from kept s
             where s.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid and s.content_code is null))
 $$;
 
@@ -1166,17 +1159,20 @@ language sql stable security definer set search_path = carrel, pg_temp as $$
            count(*) filter (where k.content_code = 'content_damaged'),
            count(*) filter (where k.content_code = 'content_unreadable')
     from (
-        select v.content_code from document_versions v where v.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
+        select v.content_code from document_versions v
+        where v.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
         union all
-        select f.content_code from brought_files f where f.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
+        select f.content_code from brought_files f
+        where f.tenant_id = nullif(current_setting('carrel.tenant', true), '')::uuid
     ) k
 $$;
 
 -- owner: jobs
 -- Deliveries that are due, of active tenants and enabled webhooks, each leased. Fair: of one webhook `each` are in flight
 -- at most, of one tenant twice as many, and whoever has fewer in flight comes first; webhooks that fail, or that are slow,
--- have one in flight and share `most_doubtful` places. What was announced before a webhook was switched off is not told. Looks at the webhooks for which anything waits, from one to the
--- next by the index, and at no other row. One worker claims at a time: another one finds nothing and comes again.
+-- have one in flight and share `most_doubtful` places. What was announced before a webhook was switched off is not told.
+-- Looks at the webhooks for which anything waits, from one to the next by the index, and at no other row. One worker
+-- claims at a time: another one finds nothing and comes again.
 create or replace function claim_deliveries(most integer, most_doubtful integer, each integer, lease interval)
 returns table (tenant_id uuid, id uuid, webhook_id uuid, attempts integer, lease_epoch bigint, doubtful boolean)
 language plpgsql volatile security definer set search_path = carrel, pg_temp as $$

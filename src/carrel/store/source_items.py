@@ -26,8 +26,10 @@ _SEEN_IN: Final = """coalesce(:run::uuid, (
     select r.id from source_runs r where r.tenant_id = :tenant and r.source_id = :source and r.state = 'running'
     order by r.started_at desc, r.id desc limit 1))"""
 _REMEMBER = Statement(f"""
-    insert into source_items as i (tenant_id, id, source_id, owner_id, key, document_id, tag, fingerprint, seen_in)
-    values (:tenant, :id, :source, :owner, :key, :document, :tag, :fingerprint, {_SEEN_IN})
+    insert into source_items as i (tenant_id, id, source_id, owner_id, key, document_id, tag, fingerprint, seen_in,
+                                   revision)
+    values (:tenant, :id, :source, :owner, :key, :document, :tag, :fingerprint, {_SEEN_IN},
+            :revision::bigint + 1)
     on conflict (tenant_id, id) do update
     set tag = excluded.tag, fingerprint = excluded.fingerprint,
         seen_in = excluded.seen_in, revision = i.revision + 1, failure_code = null, failure_detail = null,
@@ -124,7 +126,13 @@ async def find(tx: Transaction, source: SourceId, key: str) -> Known:
 
 
 async def remember(tx: Transaction, source: Source, seen: Seen, known: Known, *, run: UUID | None) -> None:
-    """Raises Stale unless nobody has changed the item since it was `known`."""
+    """Raises Stale unless nobody has changed the item since it was `known`.
+
+    What became another document is another item, since an item never changes its document. So it is with what was kept
+    under a name in NFC, before the names of places were taken as they are.
+    """
+    if known.revision and known.document != seen.document:
+        await drop(tx, source.id, seen.key, known)
     kept = await tx.run(
         _REMEMBER,
         id=item_id(source.id, seen.key),

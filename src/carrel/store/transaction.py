@@ -6,7 +6,7 @@ pooled connection carries nothing from one borrower to the next. Row-level secur
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeAlias, assert_never
@@ -26,6 +26,7 @@ Grant: TypeAlias = TenantGrant | PlatformGrant | AccountGrant
 Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Borrowed: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+Meet: TypeAlias = Callable[[int], Awaitable[None]]
 
 EVERY_SOURCE: Final = "*"
 EVERY_END_USER: Final = "*"
@@ -119,14 +120,23 @@ class Database:
         self._patience = patience
 
     @classmethod
-    async def connect(cls, url: str, *, connections: int, patience: float = 10.0) -> Self:
-        """`patience` is how many seconds a borrower waits for a free connection. Raises Unavailable."""
+    async def connect(cls, url: str, *, connections: int, patience: float = 10.0, meet: Meet | None = None) -> Self:
+        """`patience` is how many seconds a borrower waits for a free connection. Raises Unavailable.
+
+        `meet` gets the process id of the server of each new connection.
+        """
+
+        async def prepare(connection: Session) -> None:
+            await _prepare(connection)
+            if meet is not None:
+                await meet(connection.get_server_pid())
+
         with translated():
             pool = await asyncpg.create_pool(
                 plain_url(url),
                 min_size=1,
                 max_size=connections,
-                init=_prepare,
+                init=prepare,
                 reset=_check_clean,
                 timeout=10,
                 command_timeout=_NETWORK,

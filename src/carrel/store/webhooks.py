@@ -98,6 +98,7 @@ _ANNOUNCE_VERSION: Final = Statement("""
     from webhooks w
     join document_versions v on v.tenant_id = w.tenant_id and v.id = :version and v.owner_id is null
     join documents d on d.tenant_id = v.tenant_id and d.newest_version_id = v.id and d.deleted_at is null
+    join sources s on s.tenant_id = v.tenant_id and s.id = v.source_id and s.deleted_at is null
     where w.tenant_id = :tenant and w.enabled and :event::text = any (w.events)
       and (w.source_ids is null or v.source_id = any (w.source_ids))
 """)

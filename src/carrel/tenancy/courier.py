@@ -139,7 +139,7 @@ class Courier:
         fails_for_long = await deliveries.note_bad(tx, errand.webhook)
         reason = DisabledReason.GONE if attempt.is_gone else DisabledReason.FAILING if fails_for_long else None
         if reason is not None and await webhooks.disable(tx, errand.webhook, reason):
-            await deliveries.give_up(tx)
+            await deliveries.give_up(tx, errand.webhook)
             await audit.record(tx, Act.WEBHOOK_DISABLED, errand.webhook, facts={"reason": reason.value})
             log.warning("webhook.disabled", webhook=str(errand.webhook), reason=reason.value)
 

@@ -61,7 +61,10 @@ class Keys:
         return ApiKey(KeyId(uuid.UUID(bytes=seed[:16], version=4)), secret)
 
     async def listed(self, principal: Principal, *, limit: int = 50, cursor: str | None = None) -> Page[KeyRow]:
-        """Raises Denied, Invalid `invalid_cursor`."""
+        """The tenant's; without a tenant the operators'. Raises Denied, Invalid `invalid_cursor`."""
+        if principal.tenant is None:
+            async with self._database.transaction(operate(principal)) as tx:
+                return await credentials.listed_operators(tx, limit=limit, cursor=cursor)
         async with self._database.transaction(enter_unlimited(principal, Permission.MANAGE)) as tx:
             return await credentials.listed(tx, limit=limit, cursor=cursor)
 

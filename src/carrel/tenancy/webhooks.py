@@ -113,7 +113,7 @@ class Webhooks:
             wanted = replace(await webhooks.held(tx, webhook), **fields)
             await webhooks.change(tx, wanted)
             if not wanted.enabled:
-                await deliveries.give_up(tx)
+                await deliveries.give_up(tx, webhook)
             await audit.record(tx, Act.WEBHOOK_CHANGED, webhook, facts={"changed": sorted(fields)})
             return await webhooks.get(tx, webhook)
 

@@ -33,7 +33,8 @@ class Worker:
     """`concurrency` jobs at a time; a job that is silent for `lease` seconds is another worker's.
 
     One place more is for a newcomer: a tenant that has no job in hand need not wait for the large documents of others.
-    While it has a suspect in hand it claims no document, and one that waits for the suspect takes no place.
+    While it has a suspect in hand it claims no document, and one that waits for the suspect takes no place: when it may
+    go on, it does so beside what took its place, so that for a while about twice as many jobs may be at work.
     """
 
     def __init__(

@@ -2,7 +2,9 @@
 
 The system looks a name up in its own time, and nobody can call it back. So it is waited for only so long; the thread
 counts for whoever asked until it really ends. Each asker may have a few, and of all that wait who has the fewest is
-next.
+next. The second half of the threads is for those that have none: so it takes as many askers as there are threads in a
+half, and some more, all with names that hang, to keep a newcomer waiting. That is why there are many: a thread that
+waits costs next to no memory, and yet there must be an end, for a process may have only so many.
 """
 
 import asyncio
@@ -23,7 +25,7 @@ Resolve = Callable[[str, int], Awaitable[list[Address]]]
 """All that a name leads to, in the order in which to try. Raises OSError or UnicodeError as the system does."""
 LookUp = Callable[[str, int], list[Address]]
 
-MOST: Final = 16
+MOST: Final = 128
 EACH: Final = 4
 PATIENCE: Final = 10.0
 
@@ -41,7 +43,8 @@ def looked_up(host: str, port: int) -> list[Address]:
 
 
 class Names:
-    """`most` names are looked up at a time, `each` of one asker. One has `patience` seconds, its turn included.
+    """`most` names are looked up at a time, `each` of one asker, and one when half of `most` are. One has `patience`
+    seconds, its turn included.
 
     It belongs to one event loop. The threads end with the process, whatever they wait for.
     """
@@ -51,6 +54,7 @@ class Names:
     ) -> None:
         self._look_up = look_up
         self._free = most
+        self._reserve = most // 2
         self._each = each
         self._patience = patience
         self._askers: dict[Hashable, _Asker] = {}
@@ -82,7 +86,8 @@ class Names:
 
     def _call_next(self) -> None:
         while self._free:
-            able = [one for one in self._askers.values() if one.waiting and one.busy < self._each]
+            each = self._each if self._free > self._reserve else 1
+            able = [one for one in self._askers.values() if one.waiting and one.busy < each]
             if not able:
                 return
             one = min(able, key=lambda one: one.busy)

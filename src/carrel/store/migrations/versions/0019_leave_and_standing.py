@@ -59,6 +59,7 @@ def upgrade() -> None:
         f"grant select (period) on deliveries to {jobs}"
     )
     for table in ("memberships", "users", "api_keys"):
+        script(f"drop policy if exists definer_jobs on {table}")
         script(f"create policy definer_jobs on {table} for select to {jobs} using (true)")
 
 
