@@ -68,6 +68,22 @@ def test_an_operator_key_needs_no_tenant(shell: Shell) -> None:
     assert shell("keys", "revoke", made.value["id"], "--operator").code == 0
 
 
+def test_operator_keys_are_listed_newest_first_without_secrets_and_apart_from_tenants_keys(
+    shell: Shell, acme: str
+) -> None:
+    former, latter = (
+        shell("keys", "create", "--operator", "--name", name, "--json").value for name in ("night", "day")
+    )
+    shell("keys", "revoke", former["id"], "--operator")
+    listed = shell("keys", "list", "--operator", "--json")
+    ours = {one["id"]: one for one in listed.value["items"] if one["id"] in {former["id"], latter["id"]}}
+
+    assert [(one["name"], one["revoked_at"] is None) for one in ours.values()] == [("day", True), ("night", False)]
+    assert former["key"] not in listed.out
+    assert latter["key"] not in listed.out
+    assert latter["id"] not in shell("keys", "list", "--tenant", acme, "--json").out
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -76,6 +92,8 @@ def test_an_operator_key_needs_no_tenant(shell: Shell) -> None:
         ("keys", "create", "--operator", "--scope", "ask"),
         ("keys", "create", "--tenant", "acme"),
         ("keys", "create", "--tenant", "acme", "--scope", "fly"),
+        ("keys", "list"),
+        ("keys", "list", "--operator", "--tenant", "acme"),
         ("keys", "revoke", "not-a-key", "--operator"),
         ("search", "anything"),
         ("search", "anything", "--tenant", "acme", "--limit", "0"),

@@ -3,6 +3,7 @@
 import ast
 import pkgutil
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -56,26 +57,55 @@ def _is_group(kind: object) -> bool:
 
 
 def test_every_setting_is_described_with_its_default() -> None:
-    described = dict(re.findall(r"^\| `(CARREL_\w+)` \| (\S+) \|", the_page("docs/configuration.md"), re.MULTILINE))
+    described = re.findall(r"^\| `(CARREL_\w+)` \| (\S+) \|", the_page("docs/configuration.md"), re.MULTILINE)
+    there = {name: "none" if default is None else f"`{default}`" for name, default in variables(Settings)}
 
-    assert described == {name: "none" if default is None else f"`{default}`" for name, default in variables(Settings)}
+    assert sorted(described) == sorted(there.items())
 
 
 # Commands
 
 
-def commands(command: Any, name: str = "carrel") -> Iterator[str]:
+def commands(command: Any, name: str = "carrel") -> Iterator[tuple[str, Any]]:
     inner = getattr(command, "commands", {})
     if not inner:
-        yield name
+        yield name, command
     for word, below in inner.items():
         yield from commands(below, f"{name} {word}")
 
 
-def test_every_command_is_described_and_no_other() -> None:
-    described = set(re.findall(r"^\| `(carrel [a-z ]*[a-z])", the_page("docs/cli.md"), re.MULTILINE))
+def spellings(command: Any) -> Iterator[set[str]]:
+    """Each option in the ways in which it can be written out."""
+    for option in command.params:
+        if words := {word for word in (*option.opts, *option.secondary_opts) if word.startswith("--")}:
+            yield words
 
-    assert described == set(commands(get_command(app)))
+
+def test_every_command_is_described_and_no_other() -> None:
+    described = re.findall(r"^\| `(carrel [a-z ]*[a-z])", the_page("docs/cli.md"), re.MULTILINE)
+
+    assert sorted(described) == sorted(name for name, _ in commands(get_command(app)))
+
+
+def test_every_option_is_described_with_its_command_or_with_those_of_all_and_no_other() -> None:
+    root, page = get_command(app), the_page("docs/cli.md")
+    of_all = options_in(page.partition("\n## ")[0])
+    lines = dict(re.findall(r"^\| `(carrel [a-z ]*[a-z])(.*)$", page, re.MULTILINE))
+    there = [("carrel", root), *commands(root)]
+    known = {word for _, command in there for spelt in spellings(command) for word in spelt} | {"--help"}
+
+    silent = {
+        f"{name} {min(spelt)}"
+        for name, command in there
+        for spelt in spellings(command)
+        if not spelt & (of_all | options_in(lines.get(name, "")))
+    }
+    assert silent == set()
+    assert options_in(page) <= known
+
+
+def options_in(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", text))
 
 
 def test_every_target_of_make_is_described() -> None:
@@ -122,6 +152,18 @@ def test_every_error_code_is_described_and_no_other() -> None:
     assert set(re.findall(r"^\| `([a-z_]+)` \|", the_page("docs/errors.md"), re.MULTILINE)) == raised
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_page_has_each_heading_once_and_a_table_each_row(page: Path) -> None:
+    """A section has one table of a kind, so a row is known by how it begins."""
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    sections = re.split(r"^(?=#+ )", prose, flags=re.MULTILINE)
+    headings = [section.partition("\n")[0] for section in sections]
+    rows = [re.findall(r"^\| (`[^|]+`) \|", section, re.MULTILINE) for section in sections]
+
+    assert [heading for heading, times in Counter(headings).items() if times > 1] == []
+    assert [row for section in rows for row, times in Counter(section).items() if times > 1] == []
+
+
 # Routes
 
 
@@ -137,13 +179,33 @@ def test_every_route_is_described() -> None:
 
 
 def test_every_event_that_operators_are_told_of_is_logged() -> None:
-    told = re.findall(
-        r"`([a-z]+\.[a-z_]+)`", the_page("docs/operating.md").partition("| event |")[2].partition("##")[0]
-    )
     logged = {text for path in SOURCE.rglob("*.py") for text in strings(ast.parse(path.read_text(encoding="utf-8")))}
 
-    assert told
-    assert [event for event in told if event not in logged] == []
+    assert told_events()
+    assert [event for event in told_events() if event not in logged] == []
+
+
+def test_operators_are_told_of_every_warning() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in SOURCE.rglob("*.py")]
+    warned = {event for tree in trees for event in warnings(tree)}
+
+    assert warned
+    assert sorted(warned.difference(told_events())) == []
+
+
+def told_events() -> list[str]:
+    table = the_page("docs/operating.md").partition("| event |")[2].partition("##")[0]
+    return re.findall(r"`([a-z_]+\.[a-z_]+)`", table)
+
+
+def warnings(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="log"), attr="warning" | "error" | "exception" | "critical"),
+                args=[ast.Constant(value=str(event)), *_],
+            ):
+                yield event
 
 
 def strings(tree: ast.AST) -> Iterator[str]:

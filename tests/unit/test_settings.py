@@ -56,6 +56,7 @@ def test_a_whole_group_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ["CARREL_HOME", "CARREL_DATABASE__URL", "CARREL_LOG_LEVEL"])
 def test_an_empty_value_is_none_given(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `docker compose` and shell scripts write a setting that they leave open."""
+    monkeypatch.delenv(name, raising=False)
     unset = Settings()
     monkeypatch.setenv(name, "")
     assert Settings() == unset
@@ -70,9 +71,11 @@ def test_an_empty_value_is_none_given(name: str, monkeypatch: pytest.MonkeyPatch
         ({"CARREL_LIMITS__URL": "redis://here"}, "CARREL_LIMITS: kind `redis` needs CARREL_LIMITS__URL"),
         ({"CARREL_LIMITS__KIND": "redis", "CARREL_LIMITS__URL": "http://x"}, "CARREL_LIMITS__URL: write it as redis:"),
         ({"CARREL_QUOTAS__BYTES": "-1"}, "CARREL_QUOTAS__BYTES: "),
+        ({"CARREL_OCR__LANGUAGES": "deu,eng"}, "CARREL_OCR__LANGUAGES: write languages with plus signs between them"),
+        ({"CARREL_OCR__LANGUAGES": "deu+"}, "CARREL_OCR__LANGUAGES: write languages with plus signs between them"),
     ],
 )
-def test_a_bad_limit_is_one_sentence_that_names_the_variable(
+def test_a_bad_limit_or_language_is_one_sentence_that_names_the_variable(
     settings: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in settings.items():

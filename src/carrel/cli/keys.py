@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 
-_TENANT_OR_OPERATOR = "Name a tenant with --tenant, or ask for an operator key with --operator."
+_TENANT_OR_OPERATOR = "Name a tenant with --tenant, or say --operator for an operator key."
 
 Tenant = Annotated[str | None, typer.Option("--tenant", "-t", help="The organisation: its slug or id.")]
 Operator = Annotated[bool, typer.Option("--operator", help="An operator key: it makes tenants and reads no content.")]
@@ -68,15 +68,19 @@ def create(
     )
 
 
-@app.command("list", epilog="Example: carrel keys list --tenant forgecraft")
+@app.command("list", epilog="Example: carrel keys list --tenant forgecraft     |     carrel keys list --operator")
 def list_(
-    tenant: Annotated[str, typer.Option("--tenant", "-t", help="The organisation: its slug or id.")],
+    *,
+    tenant: Tenant = None,
+    operator: Annotated[bool, typer.Option("--operator", help="The operators' keys, which are of no tenant.")] = False,
     as_json: Json = False,
 ) -> None:
-    """The keys of an organisation, newest first, without their secrets."""
+    """The keys of an organisation, or of the operators, newest first, without their secrets."""
+    if operator == (tenant is not None):
+        raise typer.BadParameter(_TENANT_OR_OPERATOR)
 
     async def listed(office: "Office") -> list[shapes.Shape]:
-        who = await find.member(office, tenant)
+        who = console(None) if tenant is None else await find.member(office, tenant)
         return [shapes.key(row) for row in await everything(lambda at: office.keys.listed(who, limit=200, cursor=at))]
 
     found = in_office(listed)

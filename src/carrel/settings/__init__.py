@@ -1,6 +1,7 @@
 """Settings: read once from the environment and `.env`, frozen, and only the wiring knows them."""
 
 import json
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from ipaddress import ip_network
@@ -83,6 +84,7 @@ __all__ = [
 
 _PREFIX: Final = "CARREL_"
 _SHORTEST_KEY: Final = 32
+_LANGUAGES: Final = re.compile(r"[\w-]+(/[\w-]+)?(\+[\w-]+(/[\w-]+)?)*")
 
 
 class Postgres(Group):
@@ -137,11 +139,17 @@ class Ocr(Group):
     data: Path | None = Field(default=None, description="A folder with Tesseract's language data (.traineddata).")
     languages: str = Field(
         default="eng",
-        pattern=r"^[\w-]+(/[\w-]+)?(\+[\w-]+(/[\w-]+)?)*$",
         description="Languages of scanned documents, with plus signs between them; `none` turns it off.",
     )
     seconds: float = Field(default=600.0, gt=0, le=36_000, description="Processor time that one document may take.")
     at_once: int = Field(default=1, ge=1, le=64, description="Documents that are recognised at the same time.")
+
+    @field_validator("languages")
+    @classmethod
+    def _are_joined(cls, value: str) -> str:
+        if not _LANGUAGES.fullmatch(value):
+            raise ValueError("write languages with plus signs between them, as in deu+eng")
+        return value
 
 
 class QuotaDefaults(Group):

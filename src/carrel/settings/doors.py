@@ -39,7 +39,7 @@ class Limits(Group):
     ingest: Rate | None = Field(default=None, description="Documents brought, changed and deleted by one principal.")
     other: Rate | None = Field(default=None, description="Everything else that one principal calls.")
     tenant: TenantRates = TenantRates()
-    streams: int | None = Field(default=None, ge=1, le=100_000, description="Answers of one tenant streamed at once.")
+    streams: int | None = Field(default=None, ge=1, le=100_000, description="Streams that one tenant has open.")
 
     @field_validator("url")
     @classmethod
