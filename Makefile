@@ -52,7 +52,7 @@ calibrate: setup  ## Learn the curve of confidence anew from the labelled sets i
 SWEEP := FULL_ROUNDS=1 $(BIN)/pytest --timeout 5400 -o faulthandler_timeout=6000
 
 proof: setup  ## The long sweeps that try to break it: isolation, kills, evil files, scarcity, soak (80 minutes)
-	$(SWEEP) -m "proof and not alone" --numprocesses 2 --dist loadscope $(PROOF) || test $$? -eq 5
+	$(SWEEP) -m "proof and not alone" --numprocesses 2 --dist loadscope --no-loadscope-reorder $(PROOF) || test $$? -eq 5
 	$(SWEEP) -m "proof and alone" $(PROOF) || test $$? -eq 5
 
 format: setup  ## Put the code into its form

@@ -27,6 +27,7 @@ from carrel.ingest.embed import embed
 from carrel.ports.embedder import Embedder, EmbedderProfile, Tokens, Vector
 from carrel.ports.parser import Parser
 from carrel.settings import MiniLM, Settings
+from carrel.telemetry import configure
 from carrel.wiring.parsing import judge_type, parsing
 
 NICENESS: Final = 10
@@ -153,6 +154,7 @@ async def _cut(recorder: _Recorder, file: _File, parsed: ParsedDocument) -> int:
 
 
 def main() -> None:
+    configure("error")  # to stderr: on stdout stands what was measured
     found = asyncio.run(_measure(Path(sys.argv[1]), Path(sys.argv[2])))
     sys.stdout.write(json.dumps(asdict(found)))
 

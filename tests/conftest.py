@@ -15,6 +15,7 @@ from support.stand import Stand, a_stand, a_worker
 from support.tenants import SomeTenant, a_tenant
 
 _FIRST: Final = ("proof", "journeys", "cli", "api", "adapters")
+_LONGEST: Final = ("isolation_machine", "schemathesis", "mutants", "kill_sweep", "evil_files")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -30,10 +31,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def _how_late(item: pytest.Item) -> int:
+def _how_late(item: pytest.Item) -> tuple[int, int]:
     """Sweeps, crashes and processes take longest: they begin first, so that nobody waits for one of them at the end."""
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
+    return _rank(folder, _FIRST), _rank(item.path.stem.removeprefix("test_"), _LONGEST)
+
+
+def _rank(name: str, ranked: tuple[str, ...]) -> int:
+    return ranked.index(name) if name in ranked else len(ranked)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
