@@ -18,7 +18,6 @@ from carrel.domain.origins import Counts, Run, RunState
 from carrel.domain.quotas import Quota, Resource
 from carrel.domain.rights import Permission
 from carrel.ingest.desk import Desk, LeaseLost, TenantWaits
-from carrel.ingest.pipeline import Work
 from carrel.ingest.take import Taken, Taking, Visit
 from carrel.ingest.upload import Uploads
 from carrel.library.sources import Refit
@@ -403,13 +402,13 @@ async def test_a_walk_that_kills_its_worker_is_not_begun_for_ever(watched: Make)
 async def test_a_tenant_that_is_suspended_is_walked_no_further(watched: Make) -> None:
     place = await watched(origins=LyingPlace(texts(MANY)))
     source = await place.source()
-    desk = Desk(place.stand.database)
-    (claim,) = await desk.claim([JobKind.REFRESH], lease=60, most=1)
+    work = await place.claimed(source.id)
+    assert work is not None
     await place.stand.app.life.suspend(OPERATOR, place.tenant.id)
     with pytest.raises(TenantWaits):
-        await desk.begin(Work(claim, for_job(claim.tenant, claim.owner)))
-    await desk.settle(Work(claim, for_job(claim.tenant, claim.owner)), TenantWaits("It is not active."))
-    assert await desk.claim([JobKind.REFRESH], lease=60, most=10) == []
+        await place.worked(work)
+    await Desk(place.stand.database).settle(work, TenantWaits("It is not active."))
+    assert await place.claimed(source.id) is None
     await place.stand.app.life.resume(OPERATOR, place.tenant.id)
     assert (await place.next_run(source.id)).state is RunState.DONE
 

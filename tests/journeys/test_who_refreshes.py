@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from carrel.adapters.postgres import Endpoint
-from carrel.domain.access import Principal, console, for_job, for_machine
+from carrel.domain.access import Principal, console, for_machine
 from carrel.domain.audit import Act
 from carrel.domain.errors import Conflict, Denied, Unavailable
 from carrel.domain.ids import CredentialId, KeyId, SourceId
@@ -23,7 +23,6 @@ from carrel.domain.places import fields_of
 from carrel.domain.rights import RIGHTS, Permission, Role, Scope
 from carrel.domain.secret import Secret
 from carrel.ingest.desk import Desk
-from carrel.ingest.pipeline import Work
 from carrel.library.sources import Refit, Step
 from carrel.store import jobs, source_runs
 from carrel.store.audit import Wanted
@@ -265,14 +264,11 @@ async def test_the_leave_to_find_nothing_goes_on_with_what_it_was_given_for(watc
 
 async def run_of(place: Watched, who: Principal, source: SourceId) -> Run | None:
     """The run that is due now; None where nobody may claim it."""
-    desk = Desk(place.stand.database)
-    for claim in await desk.claim([JobKind.REFRESH], lease=60, most=10):
-        if claim.subject == source:
-            work = Work(claim, for_job(claim.tenant, claim.owner))
-            await desk.begin(work)
-            await place.fetching.tasks[JobKind.REFRESH](work)
-            return (await place.tenant.app.sources.get(who, source)).last_run
-    return None
+    work = await place.claimed(source)
+    if work is None:
+        return None
+    await place.worked(work)
+    return (await place.tenant.app.sources.get(who, source)).last_run
 
 
 async def private_source(place: Watched, who: Principal, at: Place | None = None) -> Source:

@@ -46,15 +46,21 @@ class Watched:
 
     async def next_run(self, source: SourceId) -> Run:
         """Of the job that is there; the test itself is the worker."""
-        desk = Desk(self.stand.database)
-        for claim in await desk.claim([JobKind.REFRESH], lease=60, most=10):
-            if claim.subject != source:
-                continue
-            work = Work(claim, for_job(claim.tenant, claim.owner))
-            await desk.begin(work)
-            await self.fetching.tasks[JobKind.REFRESH](work)
-            return await self.last_run(source)
-        raise AssertionError("There was no job for the source.")
+        work = await self.claimed(source)
+        assert work is not None, "There was no job for the source."
+        await self.worked(work)
+        return await self.last_run(source)
+
+    async def claimed(self, source: SourceId) -> Work | None:
+        """What a worker gets of it now; jobs of other sources that are due are left to their leases."""
+        for claim in await Desk(self.stand.database).claim([JobKind.REFRESH], lease=60, most=100):
+            if claim.subject == source:
+                return Work(claim, for_job(claim.tenant, claim.owner))
+        return None
+
+    async def worked(self, work: Work) -> None:
+        await Desk(self.stand.database).begin(work)
+        await self.fetching.tasks[JobKind.REFRESH](work)
 
     async def last_run(self, source: SourceId) -> Run:
         found = (await self.tenant.app.sources.get(self.tenant.console, source)).last_run
