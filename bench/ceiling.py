@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -86,7 +86,7 @@ class _Recorder:
     def tokenize(self, text: str) -> Tokens:
         return self.embedder.tokenize(text)
 
-    async def embed(self, batch: Sequence[Sequence[int]]) -> list[Vector]:
+    async def embed(self, batch: Sequence[Sequence[int]], *, flow: Hashable = None) -> list[Vector]:  # noqa: ARG002
         self.heard.extend(batch)
         return [np.zeros(1, np.float32)] * len(batch)
 

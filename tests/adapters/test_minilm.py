@@ -271,19 +271,23 @@ async def test_a_question_does_not_wait_for_another_callers_batch(minilm: MiniLM
         await batch
 
 
-async def test_a_newcomer_waits_for_one_text_of_each_other_caller(home: Path) -> None:
+@pytest.mark.parametrize(("flow", "most"), [("bulk", 3), ("newcomer", 1)])
+async def test_a_newcomer_waits_for_one_text_of_each_caller_of_its_flow_and_for_none_of_others(
+    home: Path, flow: str, most: int
+) -> None:
+    """But for what begins between its look and its call."""
     embedder = prepare(home, threads=1)
     session = embedder._session = _Heard(embedder._session)
     long = range(1000, 1254)
-    batches = [asyncio.create_task(embedder.embed([long] * 200)) for _ in range(3)]
+    batches = [asyncio.create_task(embedder.embed([long] * 200, flow="bulk")) for _ in range(3)]
     while len(session.lengths) < 4:  # noqa: ASYNC110 - a thread writes them down
         await asyncio.sleep(0.001)
 
     before = len(session.lengths)
-    await embedder.embed([embedder.tokenize(SENTENCE).ids])
+    await embedder.embed([embedder.tokenize(SENTENCE).ids], flow=flow)
 
     waited = session.lengths[before:].index(min(session.lengths))
-    assert waited <= len(batches)
+    assert waited <= most
     for batch in batches:
         batch.cancel()
     await asyncio.wait(batches)

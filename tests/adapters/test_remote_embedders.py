@@ -80,6 +80,20 @@ async def test_no_more_requests_at_a_time_than_the_plan_says(server: ModelServer
         assert [len(vectors) for vectors in await asyncio.gather(*both)] == [20, 20]
 
 
+async def test_a_newcomer_waits_for_one_request_of_another_tenants_at_most(server: ModelServer) -> None:
+    hold = Hold(BEFORE)
+    async with an_embedder(server, "titan", script=Script(hold=hold), plan=replace(SWIFT, concurrency=1)) as embedder:
+        bulk = [asyncio.create_task(embedder.embed(ids_of(*TEXTS[:5]), flow="bulk")) for _ in range(4)]
+        await hold.reached.wait()
+        newcomer = asyncio.create_task(embedder.embed(ids_of("leave"), flow="newcomer"))
+        await asyncio.sleep(0)
+        hold.release.set()
+        await newcomer
+        asked = [heard.told.texts for heard in server.heard]
+        assert ["leave"] in [list(texts) for texts in asked[:3]]
+        assert len(await asyncio.gather(*bulk)) == 4
+
+
 async def test_a_question_does_not_wait_for_texts(server: ModelServer) -> None:
     hold = Hold(BEFORE)
     async with an_embedder(server, "openai", script=Script(hold=hold), plan=replace(SWIFT, concurrency=1)) as embedder:

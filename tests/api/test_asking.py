@@ -156,7 +156,7 @@ class _Silent:
         self.profile = real.profile
         self.tokenize = real.tokenize
 
-    async def embed(self, _batch: Any) -> Any:
+    async def embed(self, batch: Any, *, flow: Any = None) -> Any:  # noqa: ARG002 - as the port calls them
         raise Unavailable("The embedder does not answer.")
 
 

@@ -103,6 +103,19 @@ async def test_a_twin_takes_text_and_vectors_from_its_sibling(quiet: Stand, acme
     assert len(shown) == len(set(shown)) == sibling.chunks, "search collapses twins"
 
 
+async def test_the_texts_of_each_tenant_wait_in_a_line_of_their_own(
+    quiet: Stand, acme: SomeTenant, source: SourceId
+) -> None:
+    other = await a_tenant(quiet.app, "Other")
+    await delivered(acme, source, "a.md", a_page("ours"))
+    await delivered(other, (await other.source()).id, "b.md", a_page("theirs"))
+    work = recorded(quiet)
+
+    await drained(quiet, work.worker)
+
+    assert set(work.embedder.flows) == {acme.id, other.id}
+
+
 async def test_the_same_bytes_under_another_type_are_read_anew(
     quiet: Stand, acme: SomeTenant, source: SourceId
 ) -> None:

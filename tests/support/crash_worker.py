@@ -4,7 +4,7 @@ It is the product's own, and does what `python -m carrel.worker` does, hourly th
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -122,9 +122,9 @@ class FatedEmbedder:
         self.fate.meets("chunking")
         return self.real.tokenize(text)
 
-    async def embed(self, batch: Sequence[Sequence[int]]) -> list[Vector]:
+    async def embed(self, batch: Sequence[Sequence[int]], *, flow: Hashable = None) -> list[Vector]:
         self.fate.meets("embedding")
-        return await self.real.embed(batch)
+        return await self.real.embed(batch, flow=flow)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Real collaborators that remember what they were asked, and can be made to wait or to refuse."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class RecordingParser:
 class RecordingEmbedder:
     real: Embedder
     texts: int = 0
+    flows: list[Hashable] = field(default_factory=list)
 
     @property
     def profile(self) -> EmbedderProfile:
@@ -45,9 +46,10 @@ class RecordingEmbedder:
     def tokenize(self, text: str) -> Tokens:
         return self.real.tokenize(text)
 
-    async def embed(self, batch: Sequence[Sequence[int]]) -> list[Vector]:
+    async def embed(self, batch: Sequence[Sequence[int]], *, flow: Hashable = None) -> list[Vector]:
         self.texts += len(batch)
-        return await self.real.embed(batch)
+        self.flows.append(flow)
+        return await self.real.embed(batch, flow=flow)
 
 
 @dataclass

@@ -154,7 +154,7 @@ class Asking:
         started = time.perf_counter()
         query, filters, limit = _judged(wish)
         leave = await authorize(self._database, principal, Permission.SEARCH, _wish(wish), tenant_names=wish.tenants)
-        question = question or await self._asker.understand(query)
+        question = question or await self._asker.understand(query, flow=leave.grant.tenant)
         retrieved = await self._retrieve(leave, question, limit=max(limit, _BASIS), filters=filters, legs=wish.legs)
         hits = assess(self._analyzer, question, retrieved).passages[:limit]
         return Found(hits, (time.perf_counter() - started) * 1000, retrieved.dropped, retrieved.alarms)
@@ -196,7 +196,7 @@ class Asking:
         self, allowed: Allowed, reserved: Reserved, memo: Memo[Remembered] | None, *, model: Model, bill: Bill
     ) -> AsyncGenerator[Event]:
         brief = await self._brief(allowed, model, bill)
-        question = await self._asker.understand(brief.asked)
+        question = await self._asker.understand(brief.asked, flow=allowed.leave.grant.tenant)
         retrieved = await self._retrieve(allowed.leave, question, limit=_DEPTH, filters=None)
         assessment = assess(self._analyzer, question, retrieved)
         verdict = judge(assessment)

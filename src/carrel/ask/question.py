@@ -1,7 +1,7 @@
 """A question, made ready for both legs of retrieval."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,10 +38,10 @@ class Asker:
         self._embedder = embedder
         self._analyzer = analyzer
 
-    async def understand(self, text: str) -> Question:
+    async def understand(self, text: str, *, flow: Hashable = None) -> Question:
         """Raises Unavailable when the embedder does not answer."""
         ids = self._embedder.tokenize(text).ids
-        (vector,) = await self._embedder.embed([ids])
+        (vector,) = await self._embedder.embed([ids], flow=flow)
         return Question(text, tuple(self._analyzer.words(text)), vector)
 
     def demand_same(self, generation: Generation) -> None:

@@ -67,7 +67,7 @@ class Embeddings:
         tokenized = await asyncio.to_thread(self._tokenized, texts)
         tokens = sum(map(len, tokenized))
         async with self._counted(grant, tokens) as hold:
-            return Embedded(await self._joined(tokenized), tokens, hold.warnings)
+            return Embedded(await self._joined(grant, tokenized), tokens, hold.warnings)
 
     @asynccontextmanager
     async def _counted(self, grant: TenantGrant, tokens: int) -> AsyncIterator[Hold]:
@@ -86,9 +86,9 @@ class Embeddings:
         async with self._database.transaction(grant) as tx:
             await quotas.settle(tx, hold, usage, kind=kind, bot=None, defaults=self._quotas, cost=cost)
 
-    async def _joined(self, tokenized: Sequence[Sequence[int]]) -> tuple[Vector, ...]:
+    async def _joined(self, grant: TenantGrant, tokenized: Sequence[Sequence[int]]) -> tuple[Vector, ...]:
         parts = [part for ids in tokenized for part in self._parts(ids)]
-        vectors = await self._all(parts)
+        vectors = await self._all(grant, parts)
         joined, place = [], 0
         for ids in tokenized:
             mine = self._parts(ids)
@@ -103,11 +103,11 @@ class Embeddings:
         most = self._embedder.profile.max_tokens
         return [ids[first : first + most] for first in range(0, len(ids), most)] or [ids]
 
-    async def _all(self, parts: Sequence[Sequence[int]]) -> list[Vector]:
+    async def _all(self, grant: TenantGrant, parts: Sequence[Sequence[int]]) -> list[Vector]:
         """In turns, so that a question need not wait for the whole."""
         vectors: list[Vector] = []
         for first in range(0, len(parts), _AT_ONCE):
-            vectors += await self._embedder.embed(parts[first : first + _AT_ONCE])
+            vectors += await self._embedder.embed(parts[first : first + _AT_ONCE], flow=grant.tenant)
         return vectors
 
 

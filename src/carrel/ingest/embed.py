@@ -1,7 +1,7 @@
 """Embedding: each chunk with its title and headings before it, within the embedder's length, in batches."""
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -36,7 +36,12 @@ class Reader:
 
 
 async def embed(
-    embedder: Embedder, title: str, chunks: Sequence[Chunk], *, advanced: Callable[[float], None] = lambda _: None
+    embedder: Embedder,
+    title: str,
+    chunks: Sequence[Chunk],
+    *,
+    flow: Hashable = None,
+    advanced: Callable[[float], None] = lambda _: None,
 ) -> list[Vector]:
     """One vector for each chunk, in order; `advanced` hears what share is done. Raises Unavailable.
 
@@ -44,20 +49,13 @@ async def embed(
     """
     readings = [(chunk.heading_path, chunk.tokens) for chunk in chunks]
     distinct = dict(zip(readings, chunks, strict=True))
-    vectors = await _each(embedder, title, list(distinct.values()), advanced)
+    reader, vectors, wanted = Reader(embedder, title), list[Vector](), list(distinct.values())
+    for first in range(0, len(wanted), _BATCH):
+        some = [reader.reading(chunk) for chunk in wanted[first : first + _BATCH]]
+        vectors.extend(await embedder.embed(some, flow=flow))
+        advanced(len(vectors) / len(wanted))
     vector_of = dict(zip(distinct, vectors, strict=True))
     return [vector_of[reading] for reading in readings]
-
-
-async def _each(
-    embedder: Embedder, title: str, chunks: Sequence[Chunk], advanced: Callable[[float], None]
-) -> list[Vector]:
-    reader = Reader(embedder, title)
-    vectors: list[Vector] = []
-    for first in range(0, len(chunks), _BATCH):
-        vectors.extend(await embedder.embed([reader.reading(chunk) for chunk in chunks[first : first + _BATCH]]))
-        advanced(len(vectors) / len(chunks))
-    return vectors
 
 
 def context_of(title: str, heading_path: tuple[str, ...]) -> str:

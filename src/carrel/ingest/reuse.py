@@ -44,7 +44,7 @@ class Reuse:
             old = await chunks.known(tx, source, generation, list(set(prepared.readings.values())))
         known = tuple(Twin(old[hashed], new) for new, hashed in prepared.readings.items() if hashed in old)
         fresh = {new: chunk for new, chunk in prepared.chunks.items() if prepared.readings[new] not in old}
-        return Embedded(await self._made(prepared, fresh, advanced), known)
+        return Embedded(await self._made(grant, prepared, fresh, advanced), known)
 
     async def copy(self, grant: TenantGrant, prepared: Prepared, embedded: Embedded) -> Mapping[ChunkId, Vector]:
         """Give the chunks that were kept the vectors that are known. What is still to be put into the index.
@@ -58,14 +58,19 @@ class Reuse:
         if copied == len(embedded.known):
             return embedded.made
         missing = {twin.new: prepared.chunks[twin.new] for twin in embedded.known}
-        return {**embedded.made, **await self._made(prepared, missing)}
+        return {**embedded.made, **await self._made(grant, prepared, missing)}
 
     async def _made(
-        self, prepared: Prepared, wanted: Mapping[ChunkId, Chunk], advanced: Callable[[float], None] = lambda _: None
+        self,
+        grant: TenantGrant,
+        prepared: Prepared,
+        wanted: Mapping[ChunkId, Chunk],
+        advanced: Callable[[float], None] = lambda _: None,
     ) -> Mapping[ChunkId, Vector]:
         if not wanted:
             return {}
-        vectors = await embed(self._embedder, prepared.title, list(wanted.values()), advanced=advanced)
+        chunks = list(wanted.values())
+        vectors = await embed(self._embedder, prepared.title, chunks, flow=grant.tenant, advanced=advanced)
         return dict(zip(wanted, vectors, strict=True))
 
 

@@ -1,6 +1,6 @@
 """Turning text into vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -47,4 +47,6 @@ class Embedder(Protocol):
         """Raises Unreadable `too_long` beyond MOST_TOKENS."""
         ...
 
-    async def embed(self, batch: Sequence[Sequence[int]]) -> list[Vector]: ...
+    async def embed(self, batch: Sequence[Sequence[int]], *, flow: Hashable = None) -> list[Vector]:
+        """Calls of one `flow`, which is a tenant, stand in one line; where texts must wait, the lines take turns."""
+        ...

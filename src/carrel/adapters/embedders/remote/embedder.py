@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -12,6 +12,7 @@ import numpy as np
 
 from carrel.adapters.embedders.remote import letters
 from carrel.adapters.embedders.remote.wire import DimensionRefused, Rows, TooLong, Wire, Wish, garbled
+from carrel.adapters.embedders.turns import FairSemaphore
 from carrel.domain.errors import EmbedderFailed
 from carrel.ports.embedder import EmbedderProfile, Tokens, Vector
 
@@ -45,8 +46,8 @@ class _Line:
 
     wire: Wire
     asks: bool
-    texts: asyncio.Semaphore
-    questions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_QUESTIONS))
+    texts: FairSemaphore
+    questions: FairSemaphore = field(default_factory=lambda: FairSemaphore(_QUESTIONS))
 
 
 class RemoteEmbedder:
@@ -73,25 +74,25 @@ class RemoteEmbedder:
         """The same one, less patient, and as a question is read by models that tell the two apart."""
         return RemoteEmbedder(self._line, self._profile, self._plan, question=True)
 
-    async def embed(self, batch: Sequence[Sequence[int]]) -> list[Vector]:
+    async def embed(self, batch: Sequence[Sequence[int]], *, flow: Hashable = None) -> list[Vector]:
         pieces = [ids[: self._profile.max_tokens] for ids in batch]
         if not self._question:
-            return await self._all(pieces)
+            return await self._all(flow, pieces)
         with _timely():
             async with asyncio.timeout(self._plan.question_seconds):
-                return await self._all(pieces)
+                return await self._all(flow, pieces)
 
     async def close(self) -> None:
         await self._line.wire.close()
 
-    async def _all(self, pieces: Sequence[Sequence[int]]) -> list[Vector]:
+    async def _all(self, flow: Hashable, pieces: Sequence[Sequence[int]]) -> list[Vector]:
         """So many requests at a time as the plan says; a failed one ends the others."""
         vectors: dict[int, list[Vector]] = {}
         groups = self._groups(pieces)
 
         async def work() -> None:
             for group in groups:
-                vectors[group.start] = await self._answered([pieces[place] for place in group])
+                vectors[group.start] = await self._answered(flow, [pieces[place] for place in group])
 
         try:
             async with asyncio.TaskGroup() as workers:
@@ -111,29 +112,29 @@ class RemoteEmbedder:
         if pieces:
             yield range(start, len(pieces))
 
-    async def _answered(self, pieces: Sequence[Sequence[int]]) -> list[Vector]:
+    async def _answered(self, flow: Hashable, pieces: Sequence[Sequence[int]]) -> list[Vector]:
         try:
-            return await self._tried([letters.text_of(piece) or _EMPTY for piece in pieces])
+            return await self._tried(flow, [letters.text_of(piece) or _EMPTY for piece in pieces])
         except TooLong:
             pass
         if len(pieces) > 1:
             middle = len(pieces) // 2
-            return [*await self._answered(pieces[:middle]), *await self._answered(pieces[middle:])]
+            return [*await self._answered(flow, pieces[:middle]), *await self._answered(flow, pieces[middle:])]
         (piece,) = pieces
         middle = len(piece) // 2
         if len(piece) < _SMALLEST:
             raise EmbedderFailed("The provider takes hardly any text.", code="embedder_input_refused", final=True)
         halves = [piece[:middle], piece[middle:]]
-        (first,), (second,) = [await self._answered([half]) for half in halves]
+        (first,), (second,) = [await self._answered(flow, [half]) for half in halves]
         mean = len(halves[0]) * first.astype(np.float64) + len(halves[1]) * second.astype(np.float64)
         return _of_length_one(mean[np.newaxis] if np.any(mean) else first.astype(np.float64)[np.newaxis])
 
-    async def _tried(self, texts: Sequence[str]) -> list[Vector]:
+    async def _tried(self, flow: Hashable, texts: Sequence[str]) -> list[Vector]:
         """Again after what passes by: with back-off, or when the provider says."""
         for attempt in count(1):
             wish = Wish(self._plan.dimension if self._line.asks else None, question=self._question)
             try:
-                return await self._once(texts, wish)
+                return await self._once(flow, texts, wish)
             except DimensionRefused as error:
                 if wish.dimension is None:
                     raise self._of_another_dimension("refuses") from error
@@ -145,10 +146,11 @@ class RemoteEmbedder:
                 await asyncio.sleep(wait + random.random() * self._plan.pause)  # noqa: S311 - jitter, not a secret
         raise AssertionError
 
-    async def _once(self, texts: Sequence[str], wish: Wish) -> list[Vector]:
+    async def _once(self, flow: Hashable, texts: Sequence[str], wish: Wish) -> list[Vector]:
         line = self._line
         with _timely():
-            async with line.questions if self._question else line.texts, asyncio.timeout(self._plan.seconds):
+            turns = line.questions if self._question else line.texts
+            async with turns.held(flow), asyncio.timeout(self._plan.seconds):
                 found = await line.wire.embed(texts, wish)
         if found.shape[0] != len(texts):
             raise garbled(f"It holds {found.shape[0]} vectors for {len(texts)} texts.")
@@ -169,7 +171,7 @@ async def opened(wire: Wire, plan: Plan) -> RemoteEmbedder:
 
     Calls the provider only when the dimension is not told. Raises EmbedderFailed.
     """
-    line = _Line(wire, asks=plan.dimension is not None, texts=asyncio.Semaphore(plan.concurrency))
+    line = _Line(wire, asks=plan.dimension is not None, texts=FairSemaphore(plan.concurrency))
     dimension = plan.dimension or await _dimension(line, plan)
     if dimension > LONGEST:
         raise EmbedderFailed(

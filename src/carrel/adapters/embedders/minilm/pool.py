@@ -1,0 +1,57 @@
+"""Threads that take turns between flows."""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Generic, TypeVar
+
+from carrel.adapters.embedders.turns import Turns
+
+__all__ = ["FairPool"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish(Generic[T]):
+    call: Callable[[], T]
+    future: Future[T] = field(default_factory=Future)
+
+    def fulfil(self) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            self.future.set_result(self.call())
+        except BaseException as error:  # noqa: BLE001 - it is told to whoever waits
+            self.future.set_exception(error)
+
+
+class FairPool(Generic[T]):
+    """A thread that becomes free takes what is next at that moment: nothing is promised to a thread before."""
+
+    def __init__(self, threads: int, *, name: str) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._lock = Lock()
+        self._turns: Turns[_Wish[T]] = Turns()
+
+    def start(self, flow: Hashable, call: Callable[[], T]) -> asyncio.Future[T]:
+        """Raises RuntimeError once the pool is closed."""
+        wish = _Wish(call)
+        with self._lock:
+            self._threads.submit(self._next)
+            self._turns.put(flow, wish)
+        return asyncio.wrap_future(wish.future)
+
+    def close(self) -> None:
+        """Waits for what is running; what waits is cancelled."""
+        self._threads.shutdown(cancel_futures=True)
+        with self._lock:
+            while self._turns:
+                self._turns.take().future.cancel()
+
+    def _next(self) -> None:
+        with self._lock:
+            wish = self._turns.take()
+        wish.fulfil()
