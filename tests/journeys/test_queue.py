@@ -455,6 +455,22 @@ async def test_a_tenant_with_its_share_in_hand_hides_nobody_however_much_it_has_
         assert (whole, in_turn) == (0, 2)
 
 
+async def test_jobs_that_are_held_are_walked_by_by_nobody(quiet: Stand, acme: SomeTenant) -> None:
+    await walks_asked_for(quiet, acme.id, 5_000)
+    async with connected(quiet.endpoint.superuser_url) as superuser:
+        await superuser.execute("update jobs set due_at = 'infinity', kind = 'ingest'")
+        await superuser.execute("vacuum analyze jobs")
+    async with connected(quiet.endpoint.superuser_url) as superuser, superuser.transaction():
+        await superuser.execute("select set_config('carrel.tenant', $1, true)", str(acme.id))
+        taken = await superuser.fetch("select id from claim_jobs('{ingest}', interval '1 minute', 3, '{}')")
+        await superuser.execute(
+            "select enqueue_job(gen_random_uuid(), 'ingest', gen_random_uuid(), null, interval '0', 1)"
+        )
+        read = await superuser.fetchval("select pg_stat_get_xact_tuples_returned('jobs_in_turn'::regclass)")
+        whole = await superuser.fetchval("select pg_stat_get_xact_numscans('jobs'::regclass)")
+    assert (taken, read, whole) == ([], 0, 0)
+
+
 async def walks_asked_for(stand: Stand, tenant: TenantId, count: int) -> None:
     async with connected(stand.endpoint.superuser_url) as superuser, superuser.transaction():
         await superuser.execute("select set_config('carrel.tenant', $1, true)", str(tenant))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from carrel.adapters.postgres import Endpoint
-from carrel.store import documents, sources, versions
+from carrel.store import documents, sources, twins, versions
 from carrel.store.transaction import Statement
 from store.test_drift import a_migrated
 from support.catalogue_checks import SERVED
@@ -51,6 +51,17 @@ async def superuser(endpoint: Endpoint) -> AsyncIterator[Raw]:
         yield connection
 
 
+@pytest.fixture(scope="module")
+async def newborn(endpoint: Endpoint) -> AsyncIterator[Raw]:
+    """Migrated just now, with one document."""
+    migrated = await a_migrated(endpoint, "newborn")
+    async with connected(migrated.superuser_url) as connection:
+        await connection.execute("set session_replication_role = replica")
+        await connection.execute(ROWS.format(tenant=f"'{OLD}'::uuid", source=f"'{SOURCE}'::uuid", many=1))
+        await connection.execute("set plan_cache_mode = force_generic_plan")
+        yield connection
+
+
 async def test_nothing_is_known_of_how_many_rows_a_tenant_has(superuser: Raw) -> None:
     """So that no plan rests on it; index tables, of which one scan is the plan, keep their statistics."""
     rows = await superuser.fetch(
@@ -76,6 +87,29 @@ async def test_a_new_tenants_documents_are_found_by_their_ids(superuser: Raw, st
     await superuser.execute("deallocate looked_at")
     walked = sum(node.get("Rows Removed by Join Filter", 0) * node["Actual Loops"] for node in _nodes(plan[0]["Plan"]))
     assert walked <= DOCUMENTS, plan
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        versions._STAGE,
+        versions._READY,
+        versions._LOAD,
+        versions._HAS_BYTES,
+        versions._DELIVERED_AGAIN,
+        twins._LIVE_TWIN,
+    ],
+)
+async def test_plans_that_were_made_in_a_new_database_stay_good(newborn: Raw, statement: Statement) -> None:
+    """Nothing was analyzed yet: what a connection plans for its first document serves for its thousandth."""
+    values = ", ".join("null" for _ in statement.names)
+    await newborn.execute(f"prepare looked_at as {statement.sql}")
+    plan = json.loads(await newborn.fetchval(f"explain (format json) execute looked_at ({values})"))
+    await newborn.execute("deallocate looked_at")
+    scans = [node for node in _nodes(plan[0]["Plan"]) if node.get("Relation Name") == "document_versions"]
+    conditions = [inner["Index Cond"] for scan in scans for inner in _nodes(scan) if "Index Cond" in inner]
+    assert conditions
+    assert all(" AND " in condition for condition in conditions), plan
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -105,7 +105,7 @@ declare
     following bigint;
 begin
     present := coalesce((select min(j.turn) from jobs j where j.leased_until is null and j.due_at <= now()
-                         and j.kind <> 'refresh' and (select a.status from tenants a where a.id = j.tenant_id) = 'active'),
+                         and j.due_at < 'infinity' and j.kind <> 'refresh' and (select a.status from tenants a where a.id = j.tenant_id) = 'active'),
                         (select max(t.turn) from job_turns t), 0);
     insert into job_turns as t (tenant_id, turn) values (tenant, present + cost)
     on conflict (tenant_id) do update set turn = greatest(t.turn, present) + cost
@@ -129,7 +129,7 @@ declare
     following bigint;
 begin
     present := coalesce((select min(j.turn) from jobs j where j.leased_until is null and j.due_at <= now()
-                         and j.kind <> 'refresh' and (select a.status from tenants a where a.id = j.tenant_id) = 'active'),
+                         and j.due_at < 'infinity' and j.kind <> 'refresh' and (select a.status from tenants a where a.id = j.tenant_id) = 'active'),
                         (select max(t.turn) from job_turns t), 0);
     insert into job_turns as t (tenant_id, turn) values (tenant, present + 1)
     on conflict (tenant_id) do update set turn = greatest(t.turn, present) + 1
@@ -153,7 +153,8 @@ begin
     return query
     with front as materialized (
         select j.tenant_id, j.id from jobs j
-        where j.kind = any (job_kinds) and j.due_at <= now() and (j.leased_until is null or j.leased_until < now())
+        where j.kind = any (job_kinds) and j.due_at <= now() and j.due_at < 'infinity'
+          and (j.leased_until is null or j.leased_until < now())
           and j.tenant_id <> all (passed_over)
           and (j.kind not in ('ingest', 'weigh', 'reshape', 'refresh')
                or (select t.status from tenants t where t.id = j.tenant_id) = 'active')
@@ -183,6 +184,7 @@ declare
 begin
     select min(others.turn) - (select min(own.turn) from jobs own where own.tenant_id = tenant) into behind
     from jobs others where others.tenant_id <> tenant and others.leased_until is null and others.due_at <= now()
+      and others.due_at < 'infinity'
       and (select a.status from tenants a where a.id = others.tenant_id) = 'active';
     if behind > 0 then
         update jobs j set turn = j.turn + behind where j.tenant_id = tenant;
@@ -222,7 +224,8 @@ begin
     select coalesce(min(others.turn), 0)
            - (select min(own.turn) from jobs own
               where own.tenant_id = tenant and own.kind = 'ingest' and own.subject_id = any (subjects)) into behind
-    from jobs others where others.leased_until is null and others.due_at <= now() and others.kind <> 'refresh'
+    from jobs others where others.leased_until is null and others.due_at <= now() and others.due_at < 'infinity'
+      and others.kind <> 'refresh'
       and (select a.status from tenants a where a.id = others.tenant_id) = 'active';
     with released as (
         update jobs j set due_at = now(), turn = j.turn + greatest(behind, 0)

@@ -35,6 +35,25 @@ _BLIND: Final = """
         end loop;
     end $$
 """
+# Plans that are made on new tables are kept until these are analyzed for the first time, and there whatever begins with
+# the tenant looks as good as a key. So a new table is taken for one of a thousand rows.
+_LARGE: Final = """
+    do $$
+    declare found record;
+    begin
+        if current_setting('server_version_num')::int < 180000 then
+            return;
+        end if;
+        for found in
+            select c.relname from pg_class c
+            where c.relnamespace = 'carrel'::regnamespace and c.relkind = 'r' and not c.relispartition
+              and c.reltuples < 0
+        loop
+            perform pg_restore_relation_stats('schemaname', 'carrel', 'relname', found.relname::text,
+                                              'relpages', 1, 'reltuples', 1000::real);
+        end loop;
+    end $$
+"""
 _LOCK: Final = 0x43415252454C  # "CARREL": one migration at a time in one database
 
 
@@ -106,6 +125,7 @@ async def _bring_up(connection: Session, owner_url: str, app_login: str) -> None
     await _run_alembic(owner_url)
     async with connection.transaction():
         await connection.execute(_BLIND)
+        await connection.execute(_LARGE)
         await _install_functions(connection, database)
         await connection.execute(f"comment on schema carrel is '{_mark()}'")
 
