@@ -39,8 +39,10 @@ _CHUNKS: Final = Statement("""
 _START: Final = 40  # letters and digits of a passage by which a page is known
 _EXACT: Final = 0.99  # PDFium takes the second of two letters that overlap for the shadow of the first
 _EVERY: Final = 20  # one passage of so many is searched for
+_ASKED: Final = 300  # characters of it
 _LINK: Final = re.compile(r"\]\([^)]*\)|\]\[[^\]]*\]")
 _NOTHING: Final = re.compile(rb"---\n(\w+: .*\n)*---\s*")  # a head for the web site's generator, and no text
+_FENCE: Final = re.compile(r" *(```|~~~)(.*)")
 _HEADING: Final = re.compile(r"(#{1,6}) +(.*?)#*$")
 
 
@@ -112,11 +114,12 @@ async def _brought(carrel: Stand, acme: SomeTenant, paths: Sequence[Path]) -> li
 
 
 async def _are_found(carrel: Stand, acme: SomeTenant, passages: Sequence[Passage]) -> None:
-    """Asked for by their own words, they come, and cite the same place."""
+    """Asked for by their own words, they come, and cite the same place; where others say the same, one of them does."""
     for one in passages[::_EVERY]:
-        found = (await carrel.app.asking.search(acme.console, SearchWish(one.text[:300]))).hits
+        found = (await carrel.app.asking.search(acme.console, SearchWish(one.text[:_ASKED]))).hits
+        alike = [other for other in passages if other.text[:_ASKED] == one.text[:_ASKED]]
         places = [(hit.key, hit.page, hit.heading_path, hit.line) for hit in found]
-        assert (one.key, one.page, one.path, one.line) in places, one
+        assert any((other.key, other.page, other.path, other.line) in places for other in alike), one
 
 
 def _pages(path: Path) -> Iterator[str]:
@@ -136,8 +139,9 @@ def _is_under_its_heading(one: Passage, lines: Sequence[str]) -> bool:
     stack: list[tuple[int, str]] = []
     fenced = False
     for number, line in enumerate(lines, 1):
-        fenced ^= line.lstrip().startswith(("```", "~~~"))
-        if not fenced and (heading := _HEADING.match(line)):
+        if fence := _FENCE.match(line):
+            fenced = not fenced or fence[2].strip() != ""  # what says a language begins, and ends nothing
+        elif not fenced and (heading := _HEADING.match(line)):
             level = len(heading[1])
             stack = [
                 *((above, name) for above, name in stack if above < level),
@@ -145,7 +149,11 @@ def _is_under_its_heading(one: Passage, lines: Sequence[str]) -> bool:
             ]
         elif line.strip() and number >= (one.line or 0):
             break
-    return [_letters(part) for part in one.path] == [name for _, name in stack][: len(one.path)]
+    names = [name for _, name in stack]
+    spans_several = sum(bool(_HEADING.match(line)) for line in one.text.split("\n")) > 1
+    return [_letters(part) for part in one.path] == names[: len(one.path)] and (
+        bool(one.path) or not names or spans_several
+    )
 
 
 def _letters(text: str) -> str:
