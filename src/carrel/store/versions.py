@@ -175,10 +175,10 @@ async def register(tx: Transaction, source: Source, arrival: Arrival, *, request
     if row is None:
         raise NotFound
     newest = row["newest_version_id"] if row["deleted_at"] is None else None
-    if known := await unchanged_one(tx, document, arrival.blob.sha256):
+    if newest and (known := await unchanged_one(tx, document, arrival.blob.sha256)):
         return Registered(Outcome.UNCHANGED, document, known=known)
     # a document that has these bytes and lost them wants them back: that is no twin
-    was_its_own = await tx.value(_HAS_BYTES, version=newest, fingerprint=arrival.blob.sha256)
+    was_its_own = newest and await tx.value(_HAS_BYTES, version=newest, fingerprint=arrival.blob.sha256)
     rejects = source.duplicates is Duplicates.REJECT and not was_its_own
     if rejects:
         await tx.run(_ONE_AT_A_TIME, fingerprint=_lock_of(source.id, arrival.blob.sha256))

@@ -1,8 +1,10 @@
 """Threads that take turns between flows."""
 
 import asyncio
+import os
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Generic, TypeVar
@@ -29,10 +31,14 @@ class _Wish(Generic[T]):
 
 
 class FairPool(Generic[T]):
-    """A thread that becomes free takes what is next at that moment: nothing is promised to a thread before."""
+    """A thread that becomes free takes what is next at that moment: nothing is promised to a thread before.
+
+    In a process that yields to others (nice) its threads leave them every core that they want: the kernel then puts a
+    question on a core where a text is embedded as if nobody were there, rather than beside another question.
+    """
 
     def __init__(self, threads: int, *, name: str) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=_yield_more)
         self._lock = Lock()
         self._turns: Turns[_Wish[T]] = Turns()
 
@@ -55,3 +61,10 @@ class FairPool(Generic[T]):
         with self._lock:
             wish = self._turns.take()
         wish.fulfil()
+
+
+def _yield_more() -> None:
+    """This thread alone (sched(7)): locks that others wait for are held by threads with the process's own niceness."""
+    if os.nice(0) > 0 and hasattr(os, "SCHED_IDLE"):
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
