@@ -37,6 +37,7 @@ BROAD = {
     "api/streaming.py": "the same, once a stream has begun: the error becomes its last event",
     "ask/turns.py": "an answer is a task of its own: its reader raises what it ended with, or the log tells it",
     "api/mcp/server.py": "the same, inside of the SDK, which would tell the client what went wrong",
+    "adapters/embedders/minilm/pool.py": "what a call raises in a thread is told to whoever waits for it",
     "api/mcp/door.py": "whatever ends the SDK's engine ends no other door: it begins anew, and the log tells",
 }
 
