@@ -6,7 +6,7 @@ import math
 import os
 import uuid
 from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -29,18 +29,21 @@ class LocalBlobs:
 
     async def put(self, tenant: TenantId, content: AsyncIterator[bytes], *, limit: int) -> Blob:
         key = f"{tenant}/{uuid.uuid4()}"
-        part = self._root / f"{key}.part"
+        draft = _Draft(self._root / f"{key}.part")
         try:
-            with await asyncio.to_thread(_create, part) as file:
-                blob = await _write(file, key, content, limit)
-            await asyncio.to_thread(_settle, part, self._root / key)
+            piece = b""
+            async for following in _gathered(content, limit):
+                if piece:
+                    await asyncio.to_thread(draft.append, piece)
+                piece = following
+            await asyncio.to_thread(draft.finish, piece, self._root / key)
         except OSError as error:
-            await asyncio.to_thread(part.unlink, missing_ok=True)
+            await asyncio.to_thread(draft.drop)
             raise Unavailable(f"The blob store cannot write: {error.strerror}.", code="blobs_unavailable") from error
         except BaseException:
-            await asyncio.to_thread(part.unlink, missing_ok=True)
+            await asyncio.to_thread(draft.drop)
             raise
-        return blob
+        return Blob(key, draft.size, draft.digest.digest(), draft.head)
 
     @asynccontextmanager
     async def as_file(self, key: str) -> AsyncIterator[Path]:
@@ -119,39 +122,61 @@ def _changed(entry: "os.DirEntry[str]") -> float:
         return math.inf
 
 
+async def _gathered(content: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    """In larger pieces, since each is written by another thread: a small file is one. Raises TooLarge."""
+    size, held = 0, bytearray()
+    async for piece in content:
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(f"A file has at most {limit:,} bytes.", field="files")
+        held += piece
+        if len(held) >= _PIECE:
+            yield bytes(held)
+            held.clear()
+    if held:
+        yield bytes(held)
+
+
+class _Draft:
+    """A file beside its later name. Its methods wait for the disk: they are for a thread."""
+
+    def __init__(self, part: Path) -> None:
+        self._part = part
+        self._file: BinaryIO | None = None
+        self.digest = hashlib.sha256()
+        self.size = 0
+        self.head = b""
+
+    def append(self, piece: bytes) -> BinaryIO:
+        """The file, which is made with its first bytes."""
+        self._file = file = self._file or _create(self._part)
+        file.write(piece)
+        self.digest.update(piece)
+        self.size += len(piece)
+        self.head += piece[: _HEAD - len(self.head)]
+        return file
+
+    def finish(self, piece: bytes, whole: Path) -> None:
+        """With the last piece. Only after the rename has reached the disk would it survive a power cut as `whole`."""
+        with self.append(piece) as file:
+            file.flush()
+            os.fsync(file.fileno())
+        self._part.rename(whole)
+        _sync_folder(whole.parent)
+
+    def drop(self) -> None:
+        """The bytes that nobody wants after all; also when the disk took not all of them."""
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+        self._part.unlink(missing_ok=True)
+
+
 def _create(part: Path) -> BinaryIO:
     if not part.parent.is_dir():
         part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _sync_folder(part.parent.parent)
     return part.open("xb")
-
-
-async def _write(file: BinaryIO, key: str, content: AsyncIterator[bytes], limit: int) -> Blob:
-    digest, size, head = hashlib.sha256(), 0, b""
-    async for piece in content:
-        size += len(piece)
-        if size > limit:
-            raise TooLarge(f"A file has at most {limit:,} bytes.", field="files")
-        head += piece[: _HEAD - len(head)]
-        await asyncio.to_thread(_append, file, digest, piece)
-    await asyncio.to_thread(_sync, file)
-    return Blob(key, size, digest.digest(), head)
-
-
-def _append(file: BinaryIO, digest: "hashlib._Hash", piece: bytes) -> None:
-    digest.update(piece)
-    file.write(piece)
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _settle(part: Path, whole: Path) -> None:
-    """Only after the rename has reached the disk would the bytes survive a power cut under their name."""
-    part.rename(whole)
-    _sync_folder(whole.parent)
 
 
 def _sync_folder(folder: Path) -> None:
