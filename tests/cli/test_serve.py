@@ -90,6 +90,16 @@ def test_the_first_start_shows_an_operator_key_that_works_and_the_second_shows_n
     assert re.findall(r"ck_\w+", told_again.err) == []
 
 
+def test_the_worker_has_an_allocator_that_gives_back_what_is_free(used: Shell) -> None:
+    def allocator(name: str) -> bool:
+        return b"PYTHONMALLOC=malloc" in Path(f"/proc/{server.pid_of(name)}/environ").read_bytes().split(b"\0")
+
+    with serving(used) as server:
+        until(lambda: server.has("carrel.worker"))
+        assert (allocator("carrel.worker"), allocator("carrel.api")) == (True, False)
+        server.end()
+
+
 def test_it_stops_at_sigterm_and_leaves_no_process(used: Shell) -> None:
     with serving(used) as server:
         until(lambda: server.has("carrel.worker"))

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import math
 import os
-import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
 from collections import Counter
@@ -20,6 +19,7 @@ from carrel.adapters.parsers.media import SUPPORTED
 from carrel.adapters.parsers.sandbox import SandboxedParser
 from carrel.adapters.parsers.wire import REFUSALS
 from carrel.adapters.postgres import Endpoint
+from carrel.cli import children
 from carrel.domain.errors import Refusal
 from carrel.domain.library import ChunkRules, DocumentStatus, Outcome, Source
 from carrel.domain.text import ParsedDocument
@@ -127,10 +127,14 @@ async def a_worker_process(stand: Stand, models: Path) -> AsyncIterator[Process]
         "CARREL_OCR__LANGUAGES": "none",
         "CARREL_LOG_LEVEL": "error",
     }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CARREL_")}
+    kept = {
+        name: value
+        for name, value in children.environment_of("carrel.worker").items()
+        if not name.startswith("CARREL_")
+    }
     with (home / SAID).open("wb") as said:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "carrel.worker"),
+            *children.command("carrel.worker"),
             env={**kept, **settings},
             stdin=DEVNULL,
             stdout=said,

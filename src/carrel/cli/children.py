@@ -13,9 +13,19 @@ _STDERR: Final = 2
 _libc = ctypes.CDLL(None)
 
 
+# A worker meets texts of all sizes. The C library gives back every page that is free, Python's own allocator a megabyte
+# once nothing is left in it: with that one a worker begins with 40 MB more, and keeps more of what documents took.
+_BEGINS_WITH: Final = {"carrel.worker": {"PYTHONMALLOC": "malloc"}}
+
+
 def command(module: str, *arguments: str) -> list[str]:
     """A module of ours in this environment; the working directory (`-P`) can slip in no module of its own."""
     return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def environment_of(module: str) -> dict[str, str]:
+    """Ours, and what a module of ours begins with; what the operator has set stays."""
+    return {**_BEGINS_WITH.get(module, {}), **os.environ}
 
 
 def start(
@@ -44,7 +54,7 @@ def start(
         preexec_fn=prepare,  # noqa: PLW1509 - it takes no lock
         process_group=0,
         pass_fds=keep,
-        env=None if environment is None else {**os.environ, **environment},
+        env={**environment_of(module), **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=stdout,
     )

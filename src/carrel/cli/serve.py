@@ -40,8 +40,9 @@ def serve(
 @app.command(epilog="Example: carrel work     (beside `carrel serve --no-worker`, on as many machines as you like)")
 def work(as_json: Json = False) -> None:
     """Work the queue until SIGTERM or Ctrl-C; then finish what is in hand, and exit 0."""
-    arguments = children.command("carrel.worker", *(["--json"] if as_json else []))
-    os.execv(arguments[0], arguments)  # noqa: S606 - our own interpreter
+    module = "carrel.worker"
+    arguments = children.command(module, *(["--json"] if as_json else []))
+    os.execve(arguments[0], arguments, children.environment_of(module))  # noqa: S606 - our own interpreter
 
 
 def become_supervisor(

@@ -93,6 +93,8 @@ Task = Callable[[Work], Awaitable[None]]
 _HOARD: Final = 8 << 20  # bytes
 _CRUMBS: Final = 1 << 20  # bytes
 _ARENAS: Final = -8  # M_ARENA_MAX of malloc.h
+_OWN_PAGES: Final = -3  # M_MMAP_THRESHOLD
+_LARGE: Final = 256 << 10  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,9 +375,15 @@ def _resident() -> int:
 
 
 def _allocate_in_one_place() -> None:
-    """A worker's threads take turns, and an allocator for each of them would only keep more."""
+    """A worker's threads take turns, and an allocator for each of them would only keep more.
+
+    What is large has pages of its own, which go back with it: else glibc would take larger and larger things from the
+    heap, where a small thing behind them keeps all of it.
+    """
     with suppress(AttributeError):  # glibc's own
-        ctypes.CDLL(None).mallopt(_ARENAS, 1)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_ARENAS, 1)
+        libc.mallopt(_OWN_PAGES, _LARGE)
 
 
 def _return_memory() -> None:
