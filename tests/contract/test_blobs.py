@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from carrel.adapters.blobs.local import LocalBlobs
+from carrel.adapters.blobs.local import LocalBlobs, _Draft
 from carrel.domain.errors import NotFound, TooLarge, Unavailable
 from carrel.domain.ids import TenantId
 from carrel.ports.blobs import Blobs
@@ -103,6 +103,19 @@ async def test_a_sender_that_breaks_off_leaves_nothing(kept: Kept, sent: int) ->
     with pytest.raises(RuntimeError):
         await kept.blobs.put(TENANT, broken(), limit=2 * LARGE)
     assert kept.names() == []
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_step_that_ends_after_all_was_dropped_leaves_nothing(tmp_path: Path, *, whole: bool) -> None:
+    """Whoever is cancelled does not wait for the thread that writes."""
+    draft = _Draft(tmp_path / "one.part")
+    draft.append(b"half")
+    if whole:
+        draft.finish(b" and half", tmp_path / "one")
+    draft.drop()
+    draft.append(b"late")
+    draft.finish(b"later", tmp_path / "one")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("sent", [10, LARGE])

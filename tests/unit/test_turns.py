@@ -9,7 +9,7 @@ from carrel.adapters.embedders.turns import FairSemaphore, Turns
 
 
 def taken(turns: Turns[str], count: int) -> str:
-    return "".join(turns.take() for _ in range(count))
+    return "".join(turns.take() or "-" for _ in range(count))
 
 
 def waiting(*things: str) -> Turns[str]:
@@ -36,7 +36,7 @@ def test_who_comes_again_and_again_starves_nobody() -> None:
     order = ""
     for _ in range(8):
         turns.put("B", "B")
-        order += turns.take()
+        order += taken(turns, 1)
     assert order.count("A") >= 3
 
 
@@ -45,7 +45,18 @@ def test_a_flow_that_was_idle_has_saved_nothing_up() -> None:
     taken(turns, 4)
     for thing in "BBBAAA":
         turns.put(thing, thing)
-    assert taken(turns, 6) == "BBABAA", "the one that was served just now comes second, and no later"
+    assert taken(turns, 7) == "BABABA-"
+
+
+def test_what_nobody_waits_for_any_more_costs_no_turn() -> None:
+    gone = set(range(500))
+    turns: Turns[int] = Turns(lambda thing: thing in gone)
+    for number in range(500):
+        turns.put("A", number)
+    for number in range(1_000, 1_010):
+        turns.put("B", number)
+    turns.put("A", 500)
+    assert [turns.take(), turns.take()] == [500, 1_000]
 
 
 def test_what_is_over_is_forgotten() -> None:

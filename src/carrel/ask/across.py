@@ -105,7 +105,8 @@ class Across:
             raise Throttled("Too many searches in one of these organisations.", wait=standing.wait)
 
     async def _each(self, members: Sequence[Principal], wish: SearchWish) -> list[Found | Missed]:
-        question, turns = await self._asking.understand(wish), asyncio.Semaphore(_AT_ONCE)
+        question = await self._asking.understand(wish, flow=members[0].person if members else None)
+        turns = asyncio.Semaphore(_AT_ONCE)
 
         async def in_turn(member: Principal) -> Found | Missed:
             async with turns:

@@ -1,7 +1,7 @@
 """Asking: the verbs in order. Search shows passages; chat answers, refuses or falls back, and remembers."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -142,9 +142,9 @@ class Asking:
         """What the first answer would wait for, done before anybody asks."""
         await self._models.prepare()
 
-    async def understand(self, wish: SearchWish) -> Question:
-        """For searches of the same question in several tenants. Raises Invalid, Unavailable."""
-        return await self._asker.understand(_judged(wish)[0])
+    async def understand(self, wish: SearchWish, *, flow: Hashable) -> Question:
+        """For searches of the same question in several tenants: `flow` is who asks. Raises Invalid, Unavailable."""
+        return await self._asker.understand(_judged(wish)[0], flow=flow)
 
     async def search(self, principal: Principal, wish: SearchWish, *, question: Question | None = None) -> Found:
         """Never refuses for lack of evidence; `question` is the wish's query, if it was understood before.

@@ -44,7 +44,7 @@ class Reuse:
             old = await chunks.known(tx, source, generation, list(set(prepared.readings.values())))
         known = tuple(Twin(old[hashed], new) for new, hashed in prepared.readings.items() if hashed in old)
         fresh = {new: chunk for new, chunk in prepared.chunks.items() if prepared.readings[new] not in old}
-        return Embedded(await self._made(grant, prepared, fresh, advanced), known)
+        return Embedded(await self._made(grant, prepared, fresh, advanced=advanced), known)
 
     async def copy(self, grant: TenantGrant, prepared: Prepared, embedded: Embedded) -> Mapping[ChunkId, Vector]:
         """Give the chunks that were kept the vectors that are known. What is still to be put into the index.
@@ -65,6 +65,7 @@ class Reuse:
         grant: TenantGrant,
         prepared: Prepared,
         wanted: Mapping[ChunkId, Chunk],
+        *,
         advanced: Callable[[float], None] = lambda _: None,
     ) -> Mapping[ChunkId, Vector]:
         if not wanted:

@@ -48,5 +48,5 @@ class Embedder(Protocol):
         ...
 
     async def embed(self, batch: Sequence[Sequence[int]], *, flow: Hashable = None) -> list[Vector]:
-        """Calls of one `flow`, which is a tenant, stand in one line; where texts must wait, the lines take turns."""
+        """Calls of one `flow`, mostly a tenant, stand in one line; where texts must wait, the lines take turns."""
         ...

@@ -182,7 +182,8 @@ declare
     tenant constant uuid := nullif(current_setting('carrel.tenant', true), '')::uuid;
     behind bigint;
 begin
-    select min(others.turn) - (select min(own.turn) from jobs own where own.tenant_id = tenant) into behind
+    select min(others.turn)
+           - (select min(own.turn) from jobs own where own.tenant_id = tenant and own.due_at < 'infinity') into behind
     from jobs others where others.tenant_id <> tenant and others.leased_until is null and others.due_at <= now()
       and others.due_at < 'infinity'
       and (select a.status from tenants a where a.id = others.tenant_id) = 'active';

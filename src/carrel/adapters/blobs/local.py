@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Lock
 from typing import BinaryIO, Final
 
 from carrel.domain.errors import NotFound, TooLarge, Unavailable
@@ -138,16 +139,48 @@ async def _gathered(content: AsyncIterator[bytes], limit: int) -> AsyncIterator[
 
 
 class _Draft:
-    """A file beside its later name. Its methods wait for the disk: they are for a thread."""
+    """A file beside its later name. Its methods wait for the disk, so they are for threads; one waits for the other.
+
+    Whoever is cancelled does not wait for the step that is under way: after `drop` it leaves nothing behind.
+    """
 
     def __init__(self, part: Path) -> None:
         self._part = part
         self._file: BinaryIO | None = None
+        self._steps = Lock()
+        self._kept: Path | None = None
+        self._dropped = False
         self.digest = hashlib.sha256()
         self.size = 0
         self.head = b""
 
-    def append(self, piece: bytes) -> BinaryIO:
+    def append(self, piece: bytes) -> None:
+        with self._steps:
+            if not self._dropped:
+                self._append(piece)
+
+    def finish(self, piece: bytes, whole: Path) -> None:
+        """With the last piece. Only after the rename has reached the disk would it survive a power cut as `whole`."""
+        with self._steps:
+            if self._dropped:
+                return
+            with self._append(piece) as file:
+                file.flush()
+                os.fsync(file.fileno())
+            self._part.rename(whole)
+            self._kept = whole
+            _sync_folder(whole.parent)
+
+    def drop(self) -> None:
+        """The bytes that nobody wants after all; also when the disk took not all of them."""
+        with self._steps:
+            self._dropped = True
+            with suppress(OSError):
+                if self._file is not None:
+                    self._file.close()
+            (self._kept or self._part).unlink(missing_ok=True)
+
+    def _append(self, piece: bytes) -> BinaryIO:
         """The file, which is made with its first bytes."""
         self._file = file = self._file or _create(self._part)
         file.write(piece)
@@ -155,21 +188,6 @@ class _Draft:
         self.size += len(piece)
         self.head += piece[: _HEAD - len(self.head)]
         return file
-
-    def finish(self, piece: bytes, whole: Path) -> None:
-        """With the last piece. Only after the rename has reached the disk would it survive a power cut as `whole`."""
-        with self.append(piece) as file:
-            file.flush()
-            os.fsync(file.fileno())
-        self._part.rename(whole)
-        _sync_folder(whole.parent)
-
-    def drop(self) -> None:
-        """The bytes that nobody wants after all; also when the disk took not all of them."""
-        with suppress(OSError):
-            if self._file is not None:
-                self._file.close()
-        self._part.unlink(missing_ok=True)
 
 
 def _create(part: Path) -> BinaryIO:

@@ -5,7 +5,8 @@ A flow is whoever must not hinder others: a tenant. See Goyal, Vin, Cheng (1996)
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Hashable
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Generic, TypeVar
@@ -16,30 +17,53 @@ T = TypeVar("T")
 
 
 class Turns(Generic[T]):
-    """What waits. One flow's things stay in order; a flow that was idle comes in with the present turn, not behind all
-    that others have waiting, and had nothing saved up. For one thread at a time.
+    """What waits, each flow's things in order. `is_over` tells what nobody waits for any more: it costs no turn.
+
+    A flow that was idle comes in with the present turn, not behind all that others have waiting, and had nothing saved
+    up. For one thread at a time.
     """
 
-    def __init__(self) -> None:
-        self._waiting: list[tuple[int, int, Hashable, T]] = []
+    def __init__(self, is_over: Callable[[T], bool] = lambda _: False) -> None:
+        self._is_over = is_over
+        self._lines: dict[Hashable, deque[T]] = {}
+        self._heads: list[tuple[int, int, Hashable]] = []
         self._following: dict[Hashable, int] = {}
         self._present = 0
         self._arrivals = count()
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
-
     def put(self, flow: Hashable, thing: T) -> None:
-        turn = max(self._following.get(flow, 0), self._present)
-        self._following[flow] = turn + 1
-        heapq.heappush(self._waiting, (turn, next(self._arrivals), flow, thing))
+        if flow in self._lines:
+            self._lines[flow].append(thing)
+        else:
+            self._lines[flow] = deque([thing])
+            self._line_up(flow)
 
-    def take(self) -> T:
-        """Raises IndexError when nothing waits."""
-        self._present, _, flow, thing = heapq.heappop(self._waiting)
-        if not self._waiting:
-            self._following = {flow: self._present + 1}
-        return thing
+    def take(self) -> T | None:
+        """None when nothing waits."""
+        while self._heads:
+            turn, _, flow = heapq.heappop(self._heads)
+            line = self._lines[flow]
+            while line and self._is_over(line[0]):
+                line.popleft()
+            if line:
+                self._present, self._following[flow] = turn, turn + 1
+                thing = line.popleft()
+                self._go_on(flow)
+                return thing
+            del self._lines[flow]
+        return None
+
+    def _go_on(self, flow: Hashable) -> None:
+        if self._lines[flow]:
+            self._line_up(flow)
+        else:
+            del self._lines[flow]
+        if not self._heads:
+            self._following = {flow: self._following[flow]}
+
+    def _line_up(self, flow: Hashable) -> None:
+        turn = max(self._following.get(flow, 0), self._present)
+        heapq.heappush(self._heads, (turn, next(self._arrivals), flow))
 
 
 class FairSemaphore:
@@ -47,7 +71,7 @@ class FairSemaphore:
 
     def __init__(self, most: int) -> None:
         self._free = most
-        self._waiting: Turns[asyncio.Future[None]] = Turns()
+        self._waiting: Turns[asyncio.Future[None]] = Turns(asyncio.Future.done)
 
     @asynccontextmanager
     async def held(self, flow: Hashable) -> AsyncIterator[None]:
@@ -71,9 +95,8 @@ class FairSemaphore:
             raise
 
     def _leave(self) -> None:
-        while self._waiting:
-            following = self._waiting.take()
-            if not following.done():
-                following.set_result(None)
-                return
-        self._free += 1
+        following = self._waiting.take()
+        if following is None:
+            self._free += 1
+        else:
+            following.set_result(None)

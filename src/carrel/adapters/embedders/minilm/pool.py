@@ -40,7 +40,7 @@ class FairPool(Generic[T]):
     def __init__(self, threads: int, *, name: str) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=_yield_more)
         self._lock = Lock()
-        self._turns: Turns[_Wish[T]] = Turns()
+        self._turns: Turns[_Wish[T]] = Turns(lambda wish: wish.future.cancelled())
 
     def start(self, flow: Hashable, call: Callable[[], T]) -> asyncio.Future[T]:
         """Raises RuntimeError once the pool is closed."""
@@ -54,17 +54,18 @@ class FairPool(Generic[T]):
         """Waits for what is running; what waits is cancelled."""
         self._threads.shutdown(cancel_futures=True)
         with self._lock:
-            while self._turns:
-                self._turns.take().future.cancel()
+            while wish := self._turns.take():
+                wish.future.cancel()
 
     def _next(self) -> None:
         with self._lock:
             wish = self._turns.take()
-        wish.fulfil()
+        if wish is not None:
+            wish.fulfil()
 
 
 def _yield_more() -> None:
-    """This thread alone (sched(7)): locks that others wait for are held by threads with the process's own niceness."""
+    """This thread alone (sched(7)): it holds no lock that others wait for, but the interpreter's for moments."""
     if os.nice(0) > 0 and hasattr(os, "SCHED_IDLE"):
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
