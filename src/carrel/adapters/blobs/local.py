@@ -13,6 +13,7 @@ from tempfile import TemporaryFile
 from threading import Lock
 from typing import BinaryIO, Final
 
+from carrel.adapters.blobs.pieces import gathered
 from carrel.domain.errors import NotFound, TooLarge, Unavailable
 from carrel.domain.ids import TenantId
 from carrel.domain.library import Blob
@@ -33,7 +34,7 @@ class LocalBlobs:
         draft = _Draft(self._root / f"{key}.part")
         try:
             piece = b""
-            async for following in _gathered(content, limit):
+            async for following in gathered(_bounded(content, limit), least=_PIECE):  # a small file is one step
                 if piece:
                     await asyncio.to_thread(draft.append, piece)
                 piece = following
@@ -123,19 +124,14 @@ def _changed(entry: "os.DirEntry[str]") -> float:
         return math.inf
 
 
-async def _gathered(content: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
-    """In larger pieces, since each is written by another thread: a small file is one. Raises TooLarge."""
-    size, held = 0, bytearray()
+async def _bounded(content: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    """Raises TooLarge."""
+    size = 0
     async for piece in content:
         size += len(piece)
         if size > limit:
             raise TooLarge(f"A file has at most {limit:,} bytes.", field="files")
-        held += piece
-        if len(held) >= _PIECE:
-            yield bytes(held)
-            held.clear()
-    if held:
-        yield bytes(held)
+        yield piece
 
 
 class _Draft:

@@ -20,6 +20,7 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
+from carrel.adapters.blobs.pieces import gathered
 from carrel.domain.errors import NotFound, Refusal, TooLarge, Unavailable
 from carrel.domain.ids import TenantId
 from carrel.domain.library import Blob
@@ -144,7 +145,7 @@ class S3Blobs:
         try:
             with self._translated("written", absent=None):
                 await feed.hand(first, upload)
-                async for piece in _gathered(rest):
+                async for piece in gathered(rest, least=_PIECE):
                     await feed.hand(piece, upload)
                 await feed.hand(None, upload)
                 await asyncio.shield(upload)
@@ -231,18 +232,6 @@ class _Feed:
         while not self._queue.empty():
             self._queue.get_nowait()
         self._queue.put_nowait(None)
-
-
-async def _gathered(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces that are worth handing over."""
-    held = bytearray()
-    async for piece in pieces:
-        held += piece
-        if len(held) >= _PIECE:
-            yield bytes(held)
-            held.clear()
-    if held:
-        yield bytes(held)
 
 
 def _written(file: IO[bytes], piece: bytes) -> None:
