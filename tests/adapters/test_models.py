@@ -51,6 +51,7 @@ PROMPT = Prompt(
     most_tokens=60,
 )
 SHORT = Patience(connect=5.0, first_token=0.4, whole=0.8)
+FOR_WORDS = Patience(connect=5.0, first_token=3.0, whole=3.0)  # the first of them come in time, also on a busy machine
 LONG = Patience(connect=30.0, first_token=60.0, whole=120.0)
 WIRES = ("openai", "anthropic", "ollama", "bedrock")
 CREDENTIAL = CredentialId(uuid.uuid4())
@@ -223,10 +224,12 @@ async def test_what_is_no_answer_is_not_taken_for_one(make: Maker, wire: str, na
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("name", ["stall-unheard", "stall", "stall-midway"])
 async def test_nobody_is_waited_for_without_end(make: Maker, wire: str, name: str) -> None:
-    failed = await failure(make(wire, name, patience=SHORT))
+    has_words = name == "stall-midway"
+
+    failed = await failure(make(wire, name, patience=FOR_WORDS if has_words else SHORT))
 
     assert failed.code == "model_timeout"
-    assert ("finish" if name == "stall-midway" else "begin") in failed.detail
+    assert ("finish" if has_words else "begin") in failed.detail
 
 
 @pytest.mark.parametrize("wire", WIRES)
