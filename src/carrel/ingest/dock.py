@@ -49,14 +49,15 @@ async def mend(
     if rejected.lacks is None:
         return rejected
     own = replace(arrival, key=rejected.lacks)
-    mended = replace(rejected, version=await versions.mend(tx, dock.source, own, requester=dock.person))
+    version = await versions.mend(tx, dock.source, own, requester=dock.person)
+    mended = replace(rejected, version=version, superseded=await versions.superseded(tx, rejected.document))
     await _follow_up(tx, dock, mended, size=arrival.blob.size, quotas=quotas)
     return mended
 
 
 async def _follow_up(tx: Transaction, dock: Dock, registered: Registered, *, size: int, quotas: Quotas) -> None:
     if registered.version is not None:
-        await erasure.discard(tx, registered.document, await versions.superseded(tx, registered.document))
+        await erasure.discard(tx, registered.document, registered.superseded)
         new = registered.outcome is Outcome.CREATED
         await counters.charge(tx, dock.hold, documents=int(new), size=size, defaults=quotas)
         await versions.demand(tx, dock.source, registered.version, size)

@@ -5,21 +5,23 @@ from typing import Any, Final
 
 from carrel.domain.errors import NotFound
 from carrel.domain.ids import DocumentId, UserId, VersionId
-from carrel.domain.library import Blob, Source, VersionRecord
+from carrel.domain.library import Source, VersionRecord
 from carrel.store.pages import Page, Place, page, place_of
 from carrel.store.transaction import Statement, Transaction
 
 MOST_RECORDS: Final = 1_000  # of one document: a file that changes every minute would bring half a million a year
 
-_OPEN = Statement("""
+OPEN: Final = """
     insert into version_records
         (tenant_id, id, document_id, source_id, owner_id, number, fingerprint, media_type, size, brought_by)
     select :tenant, :id, :document, :source, :owner,
            1 + (select coalesce(max(r.number), 0) from version_records r
                 where r.tenant_id = :tenant and r.document_id = :document),
-           :fingerprint, :media_type, :size, :brought_by
+           :fingerprint, :media_type, :size, :requester
     returning number
-""")
+"""
+"""For the statement that adds a version, under the lock of its document: the record has the document's next number."""
+
 _PRUNE = Statement("""
     delete from version_records where tenant_id = :tenant and document_id = :document and number <= :upto
 """)
@@ -58,30 +60,10 @@ _LIST = Statement("""
 """)
 
 
-async def open_record(
-    tx: Transaction,
-    version: VersionId,
-    *,
-    document: DocumentId,
-    source: Source,
-    blob: Blob,
-    media_type: str,
-    brought_by: UserId | None,
-) -> None:
-    """The next number of its document, whose row this transaction holds. The oldest go beyond MOST_RECORDS."""
-    number = await tx.value(
-        _OPEN,
-        id=version,
-        document=document,
-        source=source.id,
-        owner=source.owner,
-        fingerprint=blob.sha256,
-        media_type=media_type,
-        size=blob.size,
-        brought_by=brought_by,
-    )
-    if number > MOST_RECORDS:
-        await tx.run(_PRUNE, document=document, upto=number - MOST_RECORDS)
+async def prune(tx: Transaction, document: DocumentId, *, newest: int) -> None:
+    """The oldest go beyond MOST_RECORDS."""
+    if newest > MOST_RECORDS:
+        await tx.run(_PRUNE, document=document, upto=newest - MOST_RECORDS)
 
 
 async def turn(tx: Transaction, document: DocumentId, version: VersionId, *, chunks: int) -> None:

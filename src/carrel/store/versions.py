@@ -21,16 +21,18 @@ from carrel.store.contents import Kept
 from carrel.store.progress import TOLD
 from carrel.store.transaction import Statement, Transaction
 
-_LOCK = Statement("""
+_OPEN = Statement("""
     insert into documents (tenant_id, id, source_id, owner_id, key, title)
     select s.tenant_id, :id::uuid, s.id, s.owner_id, :key::text, :title::text from sources s
     where s.tenant_id = :tenant and s.id = :source and s.deleted_at is null for share
-    on conflict (tenant_id, source_id, key) do update set deliveries = documents.deliveries
-    returning id, newest_version_id, live_version_id, deleted_at
+    on conflict (tenant_id, source_id, key) do nothing
+    returning id
 """)
 # With its twins, as whoever deletes it locks them: in one order, so that neither waits for the other for ever.
-_LOCK_TWINS = Statement("""
-    select id from documents where tenant_id = :tenant and (id = :id or same_as = :id) order by id for update
+_LOCK = Statement("""
+    select d.id, d.newest_version_id, d.deleted_at from documents d
+    join sources s on s.tenant_id = d.tenant_id and s.id = d.source_id and s.deleted_at is null
+    where d.tenant_id = :tenant and (d.id = :id or d.same_as = :id) order by d.id for update of d
 """)
 _DELIVERED_AGAIN = Statement("""
     update documents d set deliveries = d.deliveries + 1 from document_versions v
@@ -57,19 +59,22 @@ _ONE_AT_A_TIME = Statement("select pg_advisory_xact_lock(:fingerprint)")
 _FORGET_NEW = Statement("""
     update documents set deleted_at = now() where tenant_id = :tenant and id = :id and newest_version_id is null
 """)
-_ADD = Statement(f"""
-    insert into document_versions
-        (tenant_id, id, document_id, source_id, owner_id, fingerprint, blob_key, media_type, size, state, stage,
-         requested_by)
-    values (:tenant, :id, :document, :source, :owner, :fingerprint, :blob, :media_type, :size, 'pending', 'queued',
-            :requester)
-    returning {TOLD}
-""")
-_ADOPT = Statement("""
-    update documents set newest_version_id = :version, same_as = :same_as,
-        title = case when deleted_at is null then title else :title end,
-        created_at = case when deleted_at is null then created_at else now() end, deleted_at = null, updated_at = now()
-    where tenant_id = :tenant and id = :id
+_ADOPT = Statement(f"""
+    with added as (
+        insert into document_versions
+            (tenant_id, id, document_id, source_id, owner_id, fingerprint, blob_key, media_type, size, state, stage,
+             requested_by)
+        values (:tenant, :id, :document, :source, :owner, :fingerprint, :blob, :media_type, :size, 'pending', 'queued',
+                :requester)
+        returning {TOLD}
+    ), recorded as ({records.OPEN}), adopted as (
+        update documents set newest_version_id = :id, same_as = :same_as,
+            title = case when deleted_at is null then title else :title end,
+            created_at = case when deleted_at is null then created_at else now() end, deleted_at = null,
+            updated_at = now()
+        where tenant_id = :tenant and id = :document
+    )
+    select recorded.number, added.* from recorded, added
 """)
 _PIN = Statement("""
     select id from document_versions where tenant_id = :tenant and id = any (:versions) for key share
@@ -149,6 +154,7 @@ class Registered:
     """What became of an arrival. `blob_kept` is False when nobody needs the bytes; `known` are those that it has.
 
     `lacks` is the key of a document whose bytes these are, and which has lost its own: `mend` gives it these.
+    `superseded` are the document's versions that nobody will read any more.
     """
 
     outcome: Outcome
@@ -157,6 +163,7 @@ class Registered:
     version: VersionId | None = None
     known: Kept | None = None
     lacks: str | None = None
+    superseded: Sequence[VersionId] = ()
 
     @property
     def blob_kept(self) -> bool:
@@ -170,11 +177,8 @@ async def register(tx: Transaction, source: Source, arrival: Arrival, *, request
     Raises NotFound when the source was deleted meanwhile.
     """
     document = document_id(source.id, arrival.key)
-    await tx.rows(_LOCK_TWINS, id=document)
-    row = await tx.row(_LOCK, id=document, source=source.id, key=arrival.key, title=title_from_key(arrival.key))
-    if row is None:
-        raise NotFound
-    newest = row["newest_version_id"] if row["deleted_at"] is None else None
+    former = await _locked(tx, source, document, arrival.key)
+    newest = former["newest_version_id"] if former and former["deleted_at"] is None else None
     if newest and (known := await unchanged_one(tx, document, arrival.blob.sha256)):
         return Registered(Outcome.UNCHANGED, document, known=known)
     # a document that has these bytes and lost them wants them back: that is no twin
@@ -191,7 +195,19 @@ async def register(tx: Transaction, source: Source, arrival: Arrival, *, request
         await tx.run(_NO_TWIN, id=document)
     same_as = None if twin is None else twin.document
     version = await _adopt(tx, source, arrival, same_as, requester=requester)
-    return Registered(Outcome.REPLACED if newest else Outcome.CREATED, document, same_as, version)
+    outcome, gone = Outcome.REPLACED if newest else Outcome.CREATED, await superseded(tx, document) if former else ()
+    return Registered(outcome, document, same_as, version, superseded=gone)
+
+
+async def _locked(tx: Transaction, source: Source, document: DocumentId, key: str) -> Any:
+    """The document as it was, with its twins; None when it has just been made. Raises NotFound."""
+    if await tx.value(_OPEN, id=document, source=source.id, key=key, title=title_from_key(key)):
+        return None
+    rows = await tx.rows(_LOCK, id=document)
+    former = next((row for row in rows if row["id"] == document), None)
+    if former is None:
+        raise NotFound
+    return former
 
 
 async def mend(
@@ -202,7 +218,7 @@ async def mend(
     Not in the transaction that registered: it locks another document.
     """
     document = document_id(source.id, arrival.key)
-    await tx.rows(_LOCK_TWINS, id=document)
+    await tx.rows(_LOCK, id=document)
     found = await twins.lacking(tx, document, fingerprint=arrival.blob.sha256)
     if found is None:
         return None
@@ -226,8 +242,8 @@ async def _adopt(
     tx: Transaction, source: Source, arrival: Arrival, twin: DocumentId | None, *, requester: UserId | None
 ) -> VersionId:
     document, version = document_id(source.id, arrival.key), VersionId(new_id())
-    await tx.run(
-        _ADD,
+    number = await tx.value(
+        _ADOPT,
         id=version,
         document=document,
         source=source.id,
@@ -237,17 +253,10 @@ async def _adopt(
         media_type=arrival.media_type,
         size=arrival.blob.size,
         requester=requester,
+        same_as=twin,
+        title=title_from_key(arrival.key),
     )
-    await records.open_record(
-        tx,
-        version,
-        document=document,
-        source=source,
-        blob=arrival.blob,
-        media_type=arrival.media_type,
-        brought_by=requester,
-    )
-    await tx.run(_ADOPT, id=document, version=version, same_as=twin, title=title_from_key(arrival.key))
+    await records.prune(tx, document, newest=number)
     return version
 
 
