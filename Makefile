@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 EVAL_DATA ?= ../shared/data
-# Tests wait as often as they work: three at a time fill two cores. They come in the order of tests/conftest.py.
-TESTS := $(BIN)/pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder
+# Tests wait as often as they work: four at a time fill two cores. They come in the order of tests/conftest.py.
+TESTS := $(BIN)/pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
 HASHED := --require-hashes --only-binary :all: --quiet
 
 .DEFAULT_GOAL := help
@@ -30,8 +30,8 @@ demo: setup  ## Three organisations, the same questions, three cited answers and
 serve: setup  ## Serve on http://127.0.0.1:8000
 	$(BIN)/carrel serve
 
-test: setup  ## All tests, on real PostgreSQL
-	$(TESTS)
+test: setup  ## All tests, on real PostgreSQL; some of them with TEST="-k walls"
+	$(TESTS) $(TEST)
 
 check: setup  ## What the build demands: format, lint, types, layers, branch coverage
 	$(BIN)/ruff format --check .

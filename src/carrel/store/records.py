@@ -11,7 +11,7 @@ from carrel.store.transaction import Statement, Transaction
 
 MOST_RECORDS: Final = 1_000  # of one document: a file that changes every minute would bring half a million a year
 
-OPEN: Final = """
+NEW_RECORD: Final = """
     insert into version_records
         (tenant_id, id, document_id, source_id, owner_id, number, fingerprint, media_type, size, brought_by)
     select :tenant, :id, :document, :source, :owner,

@@ -19,6 +19,7 @@ from carrel.domain.library import Blob, ChunkRules, Duplicates, Failure, Outcome
 from carrel.store import jobs, records, twins
 from carrel.store.contents import Kept
 from carrel.store.progress import TOLD
+from carrel.store.records import NEW_RECORD
 from carrel.store.transaction import Statement, Transaction
 
 _OPEN = Statement("""
@@ -67,7 +68,7 @@ _ADOPT = Statement(f"""
         values (:tenant, :id, :document, :source, :owner, :fingerprint, :blob, :media_type, :size, 'pending', 'queued',
                 :requester)
         returning {TOLD}
-    ), recorded as ({records.OPEN}), adopted as (
+    ), recorded as ({NEW_RECORD}), adopted as (
         update documents set newest_version_id = :id, same_as = :same_as,
             title = case when deleted_at is null then title else :title end,
             created_at = case when deleted_at is null then created_at else now() end, deleted_at = null,
