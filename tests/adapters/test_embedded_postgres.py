@@ -322,7 +322,7 @@ async def test_a_killed_postmaster_comes_back_on_its_port_even_if_a_backend_is_b
     os.kill(killed, signal.SIGKILL)
 
     with pytest.raises((OSError, asyncpg.PostgresError)):
-        await asyncio.wait_for(busy, 10)
+        await asyncio.wait_for(busy, 30)
     assert await ask_again(endpoint.app_url) == 1
     assert postmaster(tmp_path) != killed
     assert not any(is_alive(pid) for pid in orphans)

@@ -243,6 +243,6 @@ async def test_a_watch_that_is_left_leaves_no_thread(root: Path) -> None:
     (root / "sub").mkdir()
     assert (await anext(events)).key is None, "a folder takes files with it"
     await events.aclose()  # type: ignore[attr-defined]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while any(thread.name.startswith("watch") for thread in threading.enumerate()):  # noqa: ASYNC110 - threads tell nobody
             await asyncio.sleep(0.02)

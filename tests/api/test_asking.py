@@ -245,5 +245,5 @@ async def test_a_client_that_leaves_ends_the_work() -> None:
         return None
 
     stream = await EventStream.begin(endless())
-    await asyncio.wait_for(stream({"type": "http"}, leave, send), 5)
+    await asyncio.wait_for(stream({"type": "http"}, leave, send), 30)
     assert ended.is_set()

@@ -34,7 +34,7 @@ class Shell:
     home: Path
     environment: Mapping[str, str]
 
-    def __call__(self, *arguments: str | Path, seconds: float = 60, stdin: str = "", **settings: str) -> Said:
+    def __call__(self, *arguments: str | Path, seconds: float = 120, stdin: str = "", **settings: str) -> Said:
         done = subprocess.run(
             [*CARREL, *map(str, arguments)],
             env=self._variables(settings),
@@ -91,7 +91,7 @@ def lives(pid: int) -> bool:
     return command_of(pid) != ""
 
 
-def until(true: Callable[[], bool], *, seconds: float = 30.0) -> None:
+def until(true: Callable[[], bool], *, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "It did not come true in time."
@@ -100,5 +100,5 @@ def until(true: Callable[[], bool], *, seconds: float = 30.0) -> None:
 
 def end(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> Said:
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     return Said(process.returncode, out, err)

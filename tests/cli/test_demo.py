@@ -17,8 +17,8 @@ ORGANISATIONS = ["forgecraft", "roadkeep", "northbeam"]
 
 @pytest.mark.slow
 def test_the_tour_shows_three_answers_a_refusal_and_a_wall_and_can_be_repeated(shell: Shell) -> None:
-    first = shell("demo", "--tour", "--json", seconds=120)
-    again = shell("demo", "--tour", seconds=120)
+    first = shell("demo", "--tour", "--json", seconds=170)
+    again = shell("demo", "--tour", seconds=170)
 
     shown = first.value
     assert (first.code, shown["ok"], shown["faults"]) == (0, True, [])

@@ -380,6 +380,6 @@ async def test_a_worker_looks_for_mail_beside_its_jobs_and_survives_a_broken_let
 
     async with sending(Post(post.database, post.mailbox, sometimes).room, seconds=0.01):
         await post.puts()
-        await asyncio.wait_for(broken.wait(), 10)
+        await asyncio.wait_for(broken.wait(), 30)
         await post.hurry()
-        await asyncio.wait_for(sent.wait(), 10)
+        await asyncio.wait_for(sent.wait(), 30)

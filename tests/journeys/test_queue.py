@@ -59,7 +59,7 @@ async def running(worker: Worker) -> AsyncIterator[asyncio.Event]:
             stop.set()
 
 
-async def until(true: Callable[[], bool], *, seconds: float = 10.0) -> None:
+async def until(true: Callable[[], bool], *, seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not true():  # noqa: ASYNC110 - what the tests wait for has no event
             await asyncio.sleep(0.01)
@@ -69,7 +69,7 @@ async def ready(tenant: SomeTenant, source: SourceId) -> int:
     return (await tenant.app.sources.get(tenant.console, source)).documents[DocumentStatus.READY]
 
 
-async def until_ready(tenant: SomeTenant, source: SourceId, count: int, *, seconds: float = 15.0) -> float:
+async def until_ready(tenant: SomeTenant, source: SourceId, count: int, *, seconds: float = 60.0) -> float:
     """How long it took."""
     started = asyncio.get_running_loop().time()
     async with asyncio.timeout(seconds):
@@ -557,7 +557,7 @@ async def test_only_a_document_whose_worker_died_is_read_beside_no_other(
 
     async def meet(work: Work) -> None:
         with suppress(TimeoutError, asyncio.BrokenBarrierError):
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(0.5 if alone else 30):
                 await together.wait()
                 met.append(work.claim.kind)
         async with quiet.database.transaction(work.grant) as tx:

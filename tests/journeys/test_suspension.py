@@ -152,7 +152,7 @@ async def test_who_is_suspended_stops_everywhere(quiet: Stand, acme: SomeTenant,
         said = await asyncio.wait_for(stream, 20)
     name, problem = said[-1]
     assert (name, problem["status"], problem["code"]) == ("error", 401, "tenant_inactive")
-    await asyncio.wait_for(model.left.wait(), 5)
+    await asyncio.wait_for(model.left.wait(), 30)
     for credential in (person.token(acme.id), key):
         with pytest.raises(Unauthenticated):
             await acme.app.principals.authenticate(credential)

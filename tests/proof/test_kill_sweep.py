@@ -158,7 +158,7 @@ async def state_of(storm: Storm) -> str:
     """What waits in the queue, for whoever has to find out why it does."""
     api = f"The API {'serves' if storm.serving else 'is down'}; PostgreSQL is process {storm.server()}."
     try:
-        async with asyncio.timeout(10), connected(storm.ground.stand.endpoint.superuser_url) as connection:
+        async with asyncio.timeout(60), connected(storm.ground.stand.endpoint.superuser_url) as connection:
             found = [row for question in _STATE for row in await connection.fetch(question)]
     except (OSError, TimeoutError, asyncpg.PostgresError) as problem:
         return f"{api} The database does not answer: {problem!r}"

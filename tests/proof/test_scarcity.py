@@ -219,7 +219,7 @@ async def test_who_comes_when_all_connections_are_taken_is_told_to_come_back(car
         assert is_refused_for_now(refused)
         assert (refused.json()["code"], refused.headers["Connection"]) == ("too_many_connections", "close")
         for reader, _ in idle:
-            await asyncio.wait_for(reader.read(), 10)
+            await asyncio.wait_for(reader.read(), 30)
         assert (await client.get("/v1/sources")).status_code == 200
         for _, writer in idle:
             writer.close()

@@ -15,7 +15,7 @@ async def serving(app: ASGIApp, patience: Patience = Patience()) -> AsyncIterato
     """Gives host and port of an application that answers."""
     listener, stop, ready = socket.create_server(("127.0.0.1", 0)), asyncio.Event(), asyncio.Event()
     running = asyncio.create_task(serve(app, listener, stop=stop, ready=ready.set, patience=patience))
-    await asyncio.wait_for(ready.wait(), 10)
+    await asyncio.wait_for(ready.wait(), 30)
     try:
         yield listener.getsockname()
     finally:

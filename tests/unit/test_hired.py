@@ -48,7 +48,7 @@ async def test_a_worker_that_cannot_start_ends_the_waiting(
     monkeypatch.setattr(children, "start", start)
     monkeypatch.setattr(hired, "_LOOK", 0.3)
     with pytest.raises(Unavailable) as refusal:
-        await asyncio.wait_for(waited_for_ever(), 10)
+        await asyncio.wait_for(waited_for_ever(), 30)
     assert (refusal.value.code, len(started)) == (code, 1)
     assert refusal.value.detail == f"No worker can start here: {sentence}"
 

@@ -216,9 +216,13 @@ class _Server(uvicorn.Server):
         return any(door.is_passed for door in self._doors) or any(one.is_new for one in self._connections())
 
     async def _while(self, busy: Callable[[], bool], *, seconds: float) -> None:
-        """Not when a second signal asked for a quick end."""
-        end = asyncio.get_running_loop().time() + seconds
-        while busy() and not self.force_exit and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - uvicorn's way
+        """In rounds of the event loop: while a busy machine gives it none, it has not listened either.
+
+        Not when a second signal asked for a quick end.
+        """
+        for _ in range(round(seconds / _LOOK)):
+            if self.force_exit or not busy():
+                break
             await asyncio.sleep(_LOOK)
 
     def _connections(self) -> set[BoundedProtocol]:
