@@ -7,6 +7,9 @@ EVAL_DATA ?= ../shared/data
 TESTS := $(BIN)/pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
 HASHED := --require-hashes --only-binary :all: --quiet
 
+# The tests start hundreds of processes: each would compile every module again, which is a third of a short command.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test check bench eval calibrate proof format requirements clean
 

@@ -7,12 +7,19 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import settings
 
 from carrel.adapters.postgres import EmbeddedPostgres, Endpoint
 from carrel.domain.access import console
 from support.s3_server import S3Server, an_s3
 from support.stand import Stand, a_stand, a_worker
 from support.tenants import SomeTenant, a_tenant
+
+settings.register_profile(
+    "every day", derandomize=True
+)  # what chance finds is for the proof, not for a change's author
+if not os.environ.get("FULL_ROUNDS"):
+    settings.load_profile("every day")
 
 _FIRST: Final = ("proof", "journeys", "cli", "api", "adapters")
 _LONGEST: Final = ("isolation_machine", "schemathesis", "mutants", "kill_sweep", "evil_files")

@@ -22,7 +22,7 @@ from carrel.ports.embedder import Tokens
 from support.rounds import rounds
 
 ENDS: Final = ("\n", "\r\n", "\r")
-_LEADING: Final = re.compile(r"[|\s]*Name|(?:Name|[\d\s,])+$|[|\s-]+$|[\s\"ab\[\]{}:,]+$|<par[at]>$|.*: \|$")
+_LEADING: Final = re.compile(r"[|\s]*Name|(?:Name|[\d\s,])+$|[|\s\d-]+$|[\s\"ab\[\]{}:,]+$|<par[at]>$|.*: \|$")
 _NUMBERED: Final = re.compile(r"\A(?:(?:\w+|q\d+q)(?: \d+)+\s+)+")
 _WORD: Final = re.compile(r"\bq\d+q\b")
 
