@@ -10,9 +10,10 @@ import pytest
 from carrel.adapters.postgres import Endpoint
 from carrel.ask.pipeline import SearchWish
 from carrel.domain.errors import Conflict, NotFound, Unreadable
-from carrel.domain.ids import SourceId
+from carrel.domain.ids import SourceId, document_id
 from carrel.domain.library import ChunkRules, DocumentStatus, Duplicates, Outcome
 from carrel.ingest.upload import Delivery
+from carrel.store import versions
 from carrel.store.documents import Shelf
 from carrel.store.retries import Redrive
 from carrel.store.sources import NewSource
@@ -182,6 +183,62 @@ async def test_of_equal_files_that_come_at_once_a_strict_source_takes_one(quiet:
     outcomes = sorted(delivery.outcome for delivery in arrived)
     assert outcomes == [Outcome.CREATED] + [Outcome.DUPLICATE] * 5
     await drained(quiet)
+
+
+async def test_of_new_files_of_one_name_that_come_at_once_each_is_taken(
+    quiet: Stand, acme: SomeTenant, source: SourceId
+) -> None:
+    uploads, dock = acme.app.uploads, await acme.app.uploads.dock(acme.console, source)
+    for name in range(8):
+        staged = [
+            await uploads.stage(dock, f"{name}.md", pieces(a_page(f"{name} {n}").encode()), declared=None)
+            for n in range(6)
+        ]
+        arrived = await asyncio.gather(*(uploads.commit(dock, arrival) for arrival in staged))
+
+        assert sorted(delivery.outcome for delivery in arrived) == [Outcome.CREATED] + [Outcome.REPLACED] * 5
+    await drained(quiet)
+    assert_whole(await tally(quiet, acme.id), documents=8)
+
+
+async def test_who_meets_the_id_before_the_key_is_no_error(quiet: Stand, acme: SomeTenant, source: SourceId) -> None:
+    """Of two that make one document the second may see the first in either index, whichever is written first."""
+    async with connected(quiet.endpoint.superuser_url) as connection:
+        await connection.execute(
+            "insert into documents (tenant_id, id, source_id, key, title) values ($1, $2, $3, 'another.md', '')",
+            acme.id,
+            document_id(source, "a.md"),
+            source,
+        )
+
+    assert (await delivered(acme, source, "a.md", a_page("same"))).outcome is Outcome.CREATED
+    await drained(quiet)
+
+
+async def test_whoever_gives_a_document_its_bytes_back_takes_the_source_before_it(
+    quiet: Stand, acme: SomeTenant, source: SourceId
+) -> None:
+    """As whoever deletes the source does: else each would wait for the other."""
+    await delivered(acme, source, "a.md", a_page("same"))
+    dock = await acme.app.uploads.dock(acme.console, source)
+    arrival = await acme.app.uploads.stage(dock, "a.md", pieces(a_page("same").encode()), declared=None)
+
+    async def mend() -> None:
+        async with quiet.database.transaction(dock.grant) as tx:
+            assert await versions.mend(tx, dock.source, arrival) is None
+
+    async with (
+        connected(quiet.endpoint.superuser_url) as deleting,
+        asyncio.TaskGroup() as group,
+        deleting.transaction(),
+    ):
+        await deleting.execute("update sources set name = name where id = $1", source)
+        mending = group.create_task(mend())
+        while not await deleting.fetchval("select count(*) from pg_locks where not granted"):  # noqa: ASYNC110 - nor has this
+            await asyncio.sleep(0.01)
+        await deleting.execute("select from documents where source_id = $1 for update", source)
+        assert not mending.done()
+    await acme.app.uploads._blobs.delete(arrival.blob.key)
 
 
 async def test_a_version_that_was_replaced_while_it_waited_is_never_read(

@@ -27,9 +27,10 @@ _OTHER_FILES: Final = 500
 _NO_LINGERING: Final = struct.pack("ii", 1, 0)
 _KEEP_ALIVE: Final = 20
 _FAREWELL: Final = 30
-_LAST_CALL: Final = 1.0  # seconds in which clients that keep their connections learn that this is the last answer
-_LATECOMERS: Final = 0.3  # seconds for the request of a connection that was taken at the very end
 _LOOK: Final = 0.02
+_LAST_CALL: Final = 50  # looks in which clients that keep their connections learn that this is the last answer
+_LATECOMERS: Final = 15  # looks for the request of a connection that was taken at the very end
+_SLOWEST: Final = 3  # times as long as so many looks take where nothing else is done
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +174,9 @@ _CROWDED: Final = Envelope(_crowded)
 class _Server(uvicorn.Server):
     """Stops when `stop` is set, and sets it when a signal comes, so that others can stop with it.
 
-    No request that was sent is lost in the end: for a second every answer asks the client to end its connection, and
-    only then is nobody let in any more. Uvicorn alone would cut idle connections at once, and the next request of each
-    with them.
+    No request that was sent is lost in the end: for a second, or a little more, every answer asks the client to end its
+    connection, and only then is nobody let in any more. Uvicorn alone would cut idle connections at once, and the next
+    request of each with them.
     """
 
     def __init__(
@@ -206,22 +207,24 @@ class _Server(uvicorn.Server):
         self._leaving.set()
         for connection in self._connections():
             connection.answer_for_the_last_time()
-        await self._while(lambda: bool(self._connections()), seconds=_LAST_CALL)
+        await self._while(lambda: bool(self._connections()), looks=_LAST_CALL)
         for door in (*self._doors, *(sockets or ())):
             door.close()
-        await self._while(self._somebody_is_new, seconds=_LATECOMERS)
+        await self._while(self._somebody_is_new, looks=_LATECOMERS)
         await super().shutdown(sockets)
 
     def _somebody_is_new(self) -> bool:
         return any(door.is_passed for door in self._doors) or any(one.is_new for one in self._connections())
 
-    async def _while(self, busy: Callable[[], bool], *, seconds: float) -> None:
-        """In rounds of the event loop: while a busy machine gives it none, it has not listened either.
+    async def _while(self, busy: Callable[[], bool], *, looks: int) -> None:
+        """As many looks, also on a busy machine: while it gives us no time we have not listened either.
 
-        Not when a second signal asked for a quick end.
+        Not without end, nor when a second signal asked for a quick one.
         """
-        for _ in range(round(seconds / _LOOK)):
-            if self.force_exit or not busy():
+        now = asyncio.get_running_loop().time
+        end = now() + looks * _LOOK * _SLOWEST
+        for _ in range(looks):
+            if self.force_exit or not busy() or now() > end:
                 break
             await asyncio.sleep(_LOOK)
 

@@ -50,6 +50,8 @@ async def mend(
         return rejected
     own = replace(arrival, key=rejected.lacks)
     version = await versions.mend(tx, dock.source, own, requester=dock.person)
+    if version is None:
+        return rejected
     mended = replace(rejected, version=version, superseded=await versions.superseded(tx, rejected.document))
     await _follow_up(tx, dock, mended, size=arrival.blob.size, quotas=quotas)
     return mended

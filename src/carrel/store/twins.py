@@ -25,7 +25,6 @@ _LACKING: Final = Statement("""
     join sources s on s.tenant_id = d.tenant_id and s.id = d.source_id
     where d.tenant_id = :tenant and d.id = :id and d.deleted_at is null and s.deleted_at is null
       and v.fingerprint = :fingerprint and v.content_code is not null
-    for share of s
 """)
 _LIVE_TWIN: Final = Statement("""
     with same as materialized (

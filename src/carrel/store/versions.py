@@ -11,6 +11,8 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from carrel.domain.errors import Conflict, NotFound
 from carrel.domain.ids import DocumentId, SourceId, UserId, VersionId, document_id, new_id
 from carrel.domain.jobs import Claim, JobKind
@@ -22,12 +24,16 @@ from carrel.store.progress import TOLD
 from carrel.store.records import NEW_RECORD
 from carrel.store.transaction import Statement, Transaction
 
+# A document's id is made from its key, so both are taken at once: neither may be an error.
 _OPEN = Statement("""
     insert into documents (tenant_id, id, source_id, owner_id, key, title)
     select s.tenant_id, :id::uuid, s.id, s.owner_id, :key::text, :title::text from sources s
     where s.tenant_id = :tenant and s.id = :source and s.deleted_at is null for share
-    on conflict (tenant_id, source_id, key) do nothing
-    returning id
+    on conflict do nothing returning id
+""")
+# Before its documents, as whoever deletes it locks them.
+_HOLD_SOURCE = Statement("""
+    select 1 from sources where tenant_id = :tenant and id = :source and deleted_at is null for share
 """)
 # With its twins, as whoever deletes it locks them: in one order, so that neither waits for the other for ever.
 _LOCK = Statement("""
@@ -200,8 +206,11 @@ async def register(tx: Transaction, source: Source, arrival: Arrival, *, request
     return Registered(outcome, document, same_as, version, superseded=gone)
 
 
-async def _locked(tx: Transaction, source: Source, document: DocumentId, key: str) -> Any:
-    """The document as it was, with its twins; None when it has just been made. Raises NotFound."""
+async def _locked(tx: Transaction, source: Source, document: DocumentId, key: str) -> asyncpg.Record | None:
+    """Locks the document and its twins: the document as it was, None when it has just been made.
+
+    Raises NotFound when the source is gone.
+    """
     if await tx.value(_OPEN, id=document, source=source.id, key=key, title=title_from_key(key)):
         return None
     rows = await tx.rows(_LOCK, id=document)
@@ -219,6 +228,8 @@ async def mend(
     Not in the transaction that registered: it locks another document.
     """
     document = document_id(source.id, arrival.key)
+    if not await tx.value(_HOLD_SOURCE, source=source.id):
+        return None
     await tx.rows(_LOCK, id=document)
     found = await twins.lacking(tx, document, fingerprint=arrival.blob.sha256)
     if found is None:
