@@ -9,10 +9,19 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cli.warm import Warm
+
 CARREL = [sys.executable, "-P", "-m", "carrel.cli"]
+
+
+@cache
+def warm() -> Warm:
+    """One for all commands of a test process. Where coverage counts it loads with each command what it counts."""
+    return Warm.start()
 
 
 @dataclass(frozen=True)
@@ -35,9 +44,12 @@ class Shell:
     environment: Mapping[str, str]
 
     def __call__(self, *arguments: str | Path, seconds: float = 120, stdin: str = "", **settings: str) -> Said:
+        command, variables = [*map(str, arguments)], self._variables(settings)
+        if "COVERAGE_PROCESS_CONFIG" not in os.environ:
+            return Said(*warm().run(command, environment=variables, folder=self.home, stdin=stdin, seconds=seconds))
         done = subprocess.run(
-            [*CARREL, *map(str, arguments)],
-            env=self._variables(settings),
+            [*CARREL, *command],
+            env=variables,
             cwd=self.home,
             input=stdin,
             capture_output=True,
