@@ -37,3 +37,23 @@ async def test_what_stayed_because_another_job_needed_it_goes_when_nothing_is_in
     release.set()
     await reading
     assert _resident() < before + MOST
+
+
+async def test_what_a_failure_holds_goes_when_it_is_forgotten() -> None:
+    pins = list[bytes]()
+
+    async def failing(_: Work) -> None:
+        pieces = [bytes(SIZE) for _ in range(PIECES)]
+        pins.extend(pieces[::500])
+        raise ValueError(len(pieces))
+
+    _return_memory()
+    before = _resident()
+    run = _returning_memory(failing)
+    try:
+        await run(cast("Work", object()))
+    except ValueError:
+        assert _resident() > before + 2 * MOST
+    async with asyncio.timeout(30):
+        while _resident() > before + MOST:  # noqa: ASYNC110 - the system tells nobody
+            await asyncio.sleep(0.05)

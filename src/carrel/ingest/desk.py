@@ -24,7 +24,7 @@ from carrel.domain.jobs import (
 from carrel.domain.library import Failure, Stage, reached
 from carrel.domain.webhooks import Occasion
 from carrel.ingest.pipeline import Work
-from carrel.store import jobs, sources, versions, webhooks
+from carrel.store import jobs, sources, standing, versions, webhooks
 from carrel.store.jobs import Backlog, LeaseLost
 from carrel.store.sources import SourceHeld
 from carrel.store.transaction import Database, Transaction
@@ -203,12 +203,12 @@ async def _demand_standing(tx: Transaction, work: Work, *, begins: bool = False)
     """Raises TenantWaits, RequesterSuspended, SourceHeld; SourcePaused for work that has not begun."""
     if work.claim.kind not in FOR_ACTIVE_TENANTS:
         return
-    standing = await versions.standing(tx, work.claim.subject)
-    if not standing.tenant:
+    found = await standing.of(tx, work.claim.subject)
+    if not found.tenant:
         raise TenantWaits("The tenant is not active.")
-    if not standing.requester:
+    if not found.requester:
         raise RequesterSuspended("Whoever asked for this is no active member any more: another member may retry it.")
-    if begins and not standing.source:
+    if begins and not found.source:
         raise SourcePaused("The document's source is paused.")
     if work.claim.kind is JobKind.REFRESH and work.claim.owner is not None:
         await sources.demand_owner(tx, SourceId(work.claim.subject))

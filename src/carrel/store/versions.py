@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 
@@ -133,17 +132,6 @@ _PUT_BACK = Statement(f"""
     update document_versions set state = 'pending', stage = 'queued', attempts = greatest(:attempts - 1, 0),
         updated_at = now()
     where tenant_id = :tenant and id = :id and state = 'processing' returning {TOLD}
-""")
-_STANDING = Statement("""
-    select t.status = 'active' as tenant,
-           v.requested_by is null or coalesce(m.status = 'active' and u.status = 'active', false) as requester,
-           s.paused_at is null as source
-    from tenants t
-    left join document_versions v on v.tenant_id = t.id and v.id = :version
-    left join sources s on s.tenant_id = v.tenant_id and s.id = v.source_id
-    left join memberships m on m.tenant_id = v.tenant_id and m.user_id = v.requested_by
-    left join users u on u.id = m.user_id
-    where t.id = :tenant
 """)
 
 
@@ -354,24 +342,6 @@ async def take_back_crash(tx: Transaction, claim: Claim) -> None:
 async def put_back(tx: Transaction, claim: Claim) -> None:
     """Back to pending as if this attempt had not been."""
     await tx.run(_PUT_BACK, id=claim.subject, attempts=claim.attempts)
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Whether work may go on: its tenant is active, and so is the member who asked for it, if anybody did.
-
-    `source`: the document's source is not paused, which matters before the work has begun.
-    """
-
-    tenant: bool
-    requester: bool
-    source: bool = True
-
-
-async def standing(tx: Transaction, subject: UUID) -> Standing:
-    """Of the work on a version; for a subject that is none, only the tenant counts."""
-    row = await tx.row(_STANDING, version=subject)
-    return Standing(row["tenant"], row["requester"], row["source"]) if row else Standing(tenant=False, requester=False)
 
 
 async def _set_failure(tx: Transaction, claim: Claim, failure: Failure, state: str) -> None:

@@ -92,6 +92,7 @@ Task = Callable[[Work], Awaitable[None]]
 
 _HOARD: Final = 8 << 20  # bytes
 _CRUMBS: Final = 1 << 20  # bytes
+_BREATH: Final = 0.5  # seconds
 _ARENAS: Final = -8  # M_ARENA_MAX of malloc.h
 _OWN_PAGES: Final = -3  # M_MMAP_THRESHOLD
 _LARGE: Final = 256 << 10  # bytes
@@ -348,24 +349,30 @@ def _returning_memory(task: Task) -> Task:
     Measured from the last return, not from the job's begin: jobs overlap, and many small hoards are a large one. With
     nothing more in hand little is reason enough: what is kept then is kept for nobody. Little beside the last time that
     nothing was in hand, that is: a return in between leaves what others still need, and says nothing of what stays.
+    Nor is anything at rest while the task's own caller still holds the last document, or the failure with its frames.
     """
     in_hand, last = 0, _resident()
     at_rest = last
 
+    def rest() -> None:
+        nonlocal last, at_rest
+        if not in_hand and _resident() > at_rest + _CRUMBS:
+            gc.collect()  # a pause of some milliseconds, when nobody waits
+            _return_memory()
+            last = at_rest = _resident()
+
     async def run(work: Work) -> None:
-        nonlocal in_hand, last, at_rest
+        nonlocal in_hand, last
         in_hand += 1
         try:
             await task(work)
         finally:
             in_hand -= 1
-            if in_hand and _resident() > last + _HOARD:
+            if _resident() > last + _HOARD:
                 _return_memory()
                 last = _resident()
-            elif not in_hand and _resident() > at_rest + _CRUMBS:
-                gc.collect()  # a pause of some milliseconds, when nobody waits
-                _return_memory()
-                last = at_rest = _resident()
+            if not in_hand:
+                asyncio.get_running_loop().call_later(_BREATH, rest)
 
     return run
 
