@@ -239,6 +239,7 @@ async def test_whoever_gives_a_document_its_bytes_back_takes_the_source_before_i
         await deleting.execute("select from documents where source_id = $1 for update", source)
         assert not mending.done()
     await acme.app.uploads._blobs.delete(arrival.blob.key)
+    await drained(quiet)
 
 
 async def test_a_version_that_was_replaced_while_it_waited_is_never_read(
