@@ -15,9 +15,8 @@ from support.s3_server import S3Server, an_s3
 from support.stand import Stand, a_stand, a_worker
 from support.tenants import SomeTenant, a_tenant
 
-settings.register_profile(
-    "every day", derandomize=True
-)  # what chance finds is for the proof, not for a change's author
+# What chance finds is for the proof, and not for whoever changed something else.
+settings.register_profile("every day", derandomize=True)
 if not os.environ.get("FULL_ROUNDS"):
     settings.load_profile("every day")
 

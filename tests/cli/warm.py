@@ -3,7 +3,6 @@
 The forked process differs from `python -m carrel.cli` in nothing but that: environment, folder and files are given.
 """
 
-import array
 import gc
 import json
 import os
@@ -14,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,20 +25,20 @@ _FILES: Final = 3
 
 @dataclass(frozen=True)
 class Warm:
-    """It ends with the process that started it."""
+    """It ends with the process that started it. `name` is that of its socket, which is no file (unix(7), abstract)."""
 
-    place: Path
+    name: str
     process: subprocess.Popen[bytes]
 
     @classmethod
     def start(cls) -> Self:
-        place = Path(tempfile.mkdtemp(prefix="warm")) / "commands"
+        name = f"carrel-commands-{uuid.uuid4()}"
         process = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-P", __file__, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        return cls(place, process)
+        return cls(name, process)
 
     def run(
         self, arguments: Sequence[str], *, environment: Mapping[str, str], folder: Path, stdin: str, seconds: float
@@ -54,7 +54,7 @@ class Warm:
             given.write(stdin.encode())
             given.seek(0)
             connection.settimeout(seconds)
-            connection.connect(str(self.place))
+            connection.connect(f"\0{self.name}")
             socket.send_fds(connection, [request.encode()], [given.fileno(), out.fileno(), err.fileno()])
             child = int(connection.recv(64))
             try:
@@ -70,7 +70,7 @@ def _text(file: IO[bytes]) -> str:
     return file.read().decode()
 
 
-def serve(place: str) -> None:
+def serve(name: str) -> None:
     """Until nobody holds the other end of standard input."""
     from carrel import wiring  # noqa: F401 - what every command needs
     from carrel.adapters.limits import memory  # noqa: F401
@@ -79,7 +79,7 @@ def serve(place: str) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait for the commands
     gc.freeze()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(place)
+        listener.bind(f"\0{name}")
         listener.listen()
         os.write(1, b"ready\n")
         while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
@@ -92,7 +92,8 @@ def serve(place: str) -> None:
 
 def _attend(connection: socket.socket, run: Any) -> NoReturn:
     """A process of its own waits for the command, which may become another program."""
-    request, files = _received(connection)
+    text, files, _, _ = socket.recv_fds(connection, _MOST, _FILES)
+    request = json.loads(text)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     command = os.fork()
     if command == 0:
@@ -120,14 +121,6 @@ def _work(request: Mapping[str, Any], files: Sequence[int], run: Any) -> NoRetur
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-
-
-def _received(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    text, ancillary, _, _ = connection.recvmsg(_MOST, socket.CMSG_SPACE(_FILES * array.array("i").itemsize))
-    files = array.array("i")
-    for _, _, content in ancillary:
-        files.frombytes(content)
-    return json.loads(text), list(files)
 
 
 if __name__ == "__main__":
