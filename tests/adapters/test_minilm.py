@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import mmap
 import re
 import shutil
 import string
@@ -31,6 +32,7 @@ from carrel.adapters.embedders.minilm.tokenizer import LONGEST, PIECE, marked
 from carrel.adapters.embedders.minilm.weights import Source, find
 from carrel.domain.errors import Invalid, Unavailable, Unreadable
 from carrel.ports.embedder import MOST_TOKENS, Vector
+from carrel.wiring.application import _return_memory
 
 SENTENCE = "Carrel answers from your own documents."
 ODD = "Café au lait, naïve ½ [SEP] 東京都 한국 😀 it's\n\n\tİstanbul e\u0301nd \x00x"
@@ -301,9 +303,9 @@ class _Heard(Session):
         self._session = session._session
         self.lengths: list[int] = []
 
-    def run(self, ids: Sequence[int]) -> list[Vector]:
+    def run(self, ids: Sequence[int], *, rests: bool = False) -> list[Vector]:
         self.lengths.append(len(ids))
-        return super().run(ids)
+        return super().run(ids, rests=rests)
 
 
 async def test_the_event_loop_runs_on_while_texts_are_embedded(minilm: MiniLM) -> None:
@@ -314,6 +316,22 @@ async def test_the_event_loop_runs_on_while_texts_are_embedded(minilm: MiniLM) -
         turns += 1
 
     assert turns > 10
+
+
+async def test_what_long_texts_took_of_memory_goes_back_when_none_comes(home: Path) -> None:
+    embedder = prepare(home, threads=8)
+    await embedder.embed([range(1000, 1100)])
+    before = resident_mb()
+
+    kept = await embedder.embed([range(1000, 1254)] * 64)
+
+    assert resident_mb() > before + 8
+    async with asyncio.timeout(30):
+        while resident_mb() > before + 4:
+            await asyncio.sleep(0.05)
+            _return_memory()
+    assert len(kept) == 64
+    embedder.close()
 
 
 async def test_an_empty_batch_has_no_vectors(minilm: MiniLM) -> None:
@@ -409,6 +427,10 @@ def test_an_installed_file_that_was_damaged_later_is_not_used(source: Source, tm
 
     with pytest.raises(Unavailable):
         find(tmp_path, package="a_package_that_nobody_has")
+
+
+def resident_mb() -> float:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE / 2**20
 
 
 # --- building -----------------------------------------------------------------
