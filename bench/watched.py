@@ -23,7 +23,7 @@ from carrel.domain.jobs import JobKind
 from carrel.domain.library import Stage
 from carrel.ingest.pipeline import Work
 from carrel.settings import Settings
-from carrel.wiring.application import Task
+from carrel.wiring.memory import Task
 from carrel.worker.loop import Worker
 
 _PAUSE: Final = 0.005

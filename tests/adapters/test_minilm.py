@@ -3,7 +3,6 @@
 import asyncio
 import json
 import math
-import mmap
 import re
 import shutil
 import string
@@ -32,7 +31,7 @@ from carrel.adapters.embedders.minilm.tokenizer import LONGEST, PIECE, marked
 from carrel.adapters.embedders.minilm.weights import Source, find
 from carrel.domain.errors import Invalid, Unavailable, Unreadable
 from carrel.ports.embedder import MOST_TOKENS, Vector
-from carrel.wiring.application import _return_memory
+from carrel.wiring.memory import give_back, resident
 
 SENTENCE = "Carrel answers from your own documents."
 ODD = "Café au lait, naïve ½ [SEP] 東京都 한국 😀 it's\n\n\tİstanbul e\u0301nd \x00x"
@@ -321,15 +320,15 @@ async def test_the_event_loop_runs_on_while_texts_are_embedded(minilm: MiniLM) -
 async def test_what_long_texts_took_of_memory_goes_back_when_none_comes(home: Path) -> None:
     embedder = prepare(home, threads=8)
     await embedder.embed([range(1000, 1100)])
-    before = resident_mb()
+    before = resident()
 
     kept = await embedder.embed([range(1000, 1254)] * 64)
 
-    assert resident_mb() > before + 8
+    assert resident() > before + (8 << 20)
     async with asyncio.timeout(30):
-        while resident_mb() > before + 4:
+        while resident() > before + (4 << 20):
             await asyncio.sleep(0.05)
-            _return_memory()
+            give_back()
     assert len(kept) == 64
     embedder.close()
 
@@ -427,10 +426,6 @@ def test_an_installed_file_that_was_damaged_later_is_not_used(source: Source, tm
 
     with pytest.raises(Unavailable):
         find(tmp_path, package="a_package_that_nobody_has")
-
-
-def resident_mb() -> float:
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE / 2**20
 
 
 # --- building -----------------------------------------------------------------

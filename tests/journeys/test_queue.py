@@ -339,6 +339,33 @@ async def test_a_worker_that_hears_nothing_looks_now_and_then(quiet: Stand, acme
         assert await until_ready(acme, source, 1) < 4.0
 
 
+async def test_a_worker_rests_once_when_nothing_was_in_hand_for_a_while(
+    quiet: Stand, acme: SomeTenant, source: SourceId
+) -> None:
+    begun, go_on, rests = asyncio.Event(), asyncio.Event(), list[bool]()
+    known = tasks(quiet.parts, quiet.parser)
+
+    async def held(work: Work) -> None:
+        begun.set()
+        await go_on.wait()
+        await known[JobKind.INGEST](work)
+
+    doing = {JobKind.INGEST: held}
+    worker = Worker(Desk(quiet.database), doing, concurrency=3, lease=30, rest=lambda: rests.append(go_on.is_set()))
+    async with running(worker):
+        await delivered(acme, source, "a.md", "# A page")
+        await begun.wait()
+        await asyncio.sleep(2.2)  # it looks now and then, and finds one in hand
+        go_on.set()
+        await until_ready(acme, source, 1)
+        await until(lambda: len(rests) == 1)
+        await asyncio.sleep(2.2)
+        await delivered(acme, source, "b.md", "# Another page")
+        await until_ready(acme, source, 2)
+        await until(lambda: len(rests) == 2)
+    assert rests == [True, True]
+
+
 async def test_a_worker_whose_connections_are_cut_goes_on(quiet: Stand, acme: SomeTenant, source: SourceId) -> None:
     async with running(a_worker_of(quiet, lease=1.0)):
         await until_attended(quiet)

@@ -27,7 +27,7 @@ from carrel.ingest.chunk import chunk
 from carrel.ingest.upload import Delivery
 from carrel.ports.embedder import Embedder
 from carrel.ports.lexical import Analyzer
-from carrel.wiring.application import _allocate_in_one_place, _return_memory
+from carrel.wiring.memory import allocate_in_one_place, give_back
 from support.evil import every_evil_file
 from support.fuzz import SEEDS, fuzzed
 from support.quiet import a_quiet_stand, blobs_of, document_of, idle
@@ -42,9 +42,10 @@ SECONDS: Final = 4.0
 WALL: Final = SECONDS * 1.5
 PATIENCE: Final = 5.0  # seconds until a busy machine has noticed that the time is over
 GROWTH_MB: Final = 20
+A_REST: Final = 3.0  # seconds with nothing in hand, after which a worker gives back what it keeps
 FAMILIES: Final = 2  # of formats, each with its zygote, which is ended when none of them comes
 SAID: Final = "worker.log"
-_allocate_in_one_place()  # before any thread is there, as a worker does: it is a worker's memory that is measured
+allocate_in_one_place()  # before any thread is there, as a worker does: it is a worker's memory that is measured
 FUZZED_PER_FORMAT: Final = rounds(10, 550)
 TO_THE_PIPELINE: Final = rounds(5, 50)  # every so-many-th fuzzed file goes the whole way
 EVERY_EVIL: Final = rounds(12, 1)  # every so-many-th evil file
@@ -112,6 +113,7 @@ async def bench(endpoint: Endpoint, models: Path, tmp_path: Path) -> AsyncIterat
         await tenant.put(made.source.id, "large.txt", A_LARGE_TEXT)  # what this takes, the allocator keeps
         await tenant.put(made.source.id, "many.txt", "word\n\n" * 150_000)
         await idle(stand)
+        await asyncio.sleep(A_REST)
         yield made
 
 
@@ -178,6 +180,7 @@ async def test_every_evil_file_ends_with_a_reason_and_harms_nobody(
     await idle(bench.stand, seconds=rounds(120, 2400))
 
     ends = Counter([await bench.ended(one) for one in sent])
+    await asyncio.sleep(A_REST)
     after, peak = resident_mb(bench.worker.pid), resident_mb(bench.worker.pid, "VmHWM")
     with capsys.disabled():
         print(  # noqa: T201 - the verdict of the proof
@@ -240,13 +243,13 @@ async def test_what_chance_made_is_read_or_refused(reader: Reader, capsys: pytes
     for ending in SEEDS:
         await reader.read(ending, FUZZED_PER_FORMAT)  # so that all is loaded before the memory is looked at
     zygotes = zygotes_of(reader.parser)
-    _return_memory()
+    give_back()
     before, started = resident_mb(os.getpid()), time.monotonic()
 
     ends = await all_read(reader)
 
     gc.collect()
-    _return_memory()  # as a worker does after a large document
+    give_back()  # as a worker does after a large document
     after = resident_mb(os.getpid())
     with capsys.disabled():
         print(  # noqa: T201 - the verdict of the proof

@@ -4,17 +4,34 @@ import asyncio
 from typing import cast
 
 from carrel.ingest.pipeline import Work
-from carrel.wiring.application import _resident, _return_memory, _returning_memory
+from carrel.wiring.memory import give_back, resident, rest, returning
 
 SIZE = 2_000
 PIECES = 40_000  # 80 MB
 MOST = 30 << 20
 
 
-async def goes_back_to(most: int) -> None:
-    async with asyncio.timeout(30):
-        while _resident() > most:  # noqa: ASYNC110 - the system tells nobody
-            await asyncio.sleep(0.05)
+async def test_much_goes_back_at_a_jobs_end_while_another_is_in_hand() -> None:
+    pins, go_on = list[bytes](), asyncio.Event()
+
+    async def either(work: Work) -> None:
+        if work is second:
+            await go_on.wait()
+            return
+        pieces = [bytes(SIZE) for _ in range(PIECES)]
+        pins.extend(pieces[::500])  # what lies between them does not go by itself
+
+    first, second = cast("Work", object()), cast("Work", object())
+    give_back()
+    before = resident()
+    run = returning(either)
+    waiting = asyncio.ensure_future(run(second))
+
+    await run(first)
+
+    assert resident() < before + MOST
+    go_on.set()
+    await waiting
 
 
 async def test_what_stayed_because_another_job_needed_it_goes_when_nothing_is_in_hand() -> None:
@@ -22,7 +39,7 @@ async def test_what_stayed_because_another_job_needed_it_goes_when_nothing_is_in
 
     async def large(_: Work) -> None:
         pieces = [bytes(SIZE) for _ in range(PIECES)]
-        pins.extend(pieces[::500])  # what lies between them does not go by itself
+        pins.extend(pieces[::500])
         held.set()
         await release.wait()
         pieces.clear()
@@ -34,15 +51,16 @@ async def test_what_stayed_because_another_job_needed_it_goes_when_nothing_is_in
         await (large(work) if work is first else small(work))
 
     first, second = cast("Work", object()), cast("Work", object())
-    _return_memory()
-    before = _resident()
-    run = _returning_memory(either)
+    give_back()
+    before = resident()
+    run = returning(either)
     reading = asyncio.ensure_future(run(first))
     await run(second)
-    assert _resident() > before + 2 * MOST
+    assert resident() > before + 2 * MOST
     release.set()
     await reading
-    await goes_back_to(before + MOST)
+    rest()
+    assert resident() < before + MOST
 
 
 async def test_what_a_failure_holds_goes_when_it_is_forgotten() -> None:
@@ -53,11 +71,12 @@ async def test_what_a_failure_holds_goes_when_it_is_forgotten() -> None:
         pins.extend(pieces[::500])
         raise ValueError(len(pieces))
 
-    _return_memory()
-    before = _resident()
-    run = _returning_memory(failing)
+    give_back()
+    before = resident()
+    run = returning(failing)
     try:
         await run(cast("Work", object()))
     except ValueError:
-        assert _resident() > before + 2 * MOST
-    await goes_back_to(before + MOST)
+        assert resident() > before + 2 * MOST
+    rest()
+    assert resident() < before + MOST

@@ -1,14 +1,9 @@
 """The journeys with their collaborators: for the doors that need all of them, and for those that need few."""
 
 import asyncio
-import ctypes
-import gc
-import mmap
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
 
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
 from carrel.adapters.lexical.postgres import PostgresWords
@@ -30,7 +25,7 @@ from carrel.ingest.desk import Desk
 from carrel.ingest.farewell import Farewell
 from carrel.ingest.forget import Emptying, Forgetting, Purge
 from carrel.ingest.index import Indexer
-from carrel.ingest.pipeline import Ingestion, Tools, Work
+from carrel.ingest.pipeline import Ingestion, Tools
 from carrel.ingest.reshape import Reshaping
 from carrel.ingest.retry import Retries
 from carrel.ingest.scrub import Scrub
@@ -75,7 +70,7 @@ from carrel.tenancy.tenants import Tenants
 from carrel.tenancy.tidy import Tidying
 from carrel.tenancy.tokens import AccessTokens
 from carrel.tenancy.webhooks import Webhooks
-from carrel.wiring import embedders
+from carrel.wiring import embedders, memory
 from carrel.wiring.credentials import credentials
 from carrel.wiring.database import Base, opened
 from carrel.wiring.embedders import Loaded
@@ -83,19 +78,11 @@ from carrel.wiring.entrance import Entrance, entrance
 from carrel.wiring.fetching import Fetching, fetching
 from carrel.wiring.intake import UploadIntake
 from carrel.wiring.mail import mailer, mailroom
+from carrel.wiring.memory import Task
 from carrel.wiring.origins import places
 from carrel.wiring.parsing import parsing
 from carrel.wiring.providers import providers
 from carrel.wiring.webhooks import dispatch, webhooks
-
-Task = Callable[[Work], Awaitable[None]]
-
-_HOARD: Final = 8 << 20  # bytes
-_CRUMBS: Final = 1 << 20  # bytes
-_BREATH: Final = 0.5  # seconds
-_ARENAS: Final = -8  # M_ARENA_MAX of malloc.h
-_OWN_PAGES: Final = -3  # M_MMAP_THRESHOLD
-_LARGE: Final = 256 << 10  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +230,10 @@ def tasks(parts: Parts, parser: Parser) -> dict[JobKind, Task]:
     destroying = Destroying(database, blobs)
     return {
         JobKind.DESTROY: lambda work: destroying.run(work.grant, work.claim),
-        JobKind.INGEST: _returning_memory(Ingestion(tools).run),
+        JobKind.INGEST: memory.returning(Ingestion(tools).run),
         JobKind.EMPTY: Emptying(database).run,
         JobKind.PURGE: Purge(database, blobs, parts.vectors, parts.words).run,
-        JobKind.WEIGH: _returning_memory(Weighing(database, parts.words, parts.thresholds).run),
+        JobKind.WEIGH: memory.returning(Weighing(database, parts.words, parts.thresholds).run),
         JobKind.RESHAPE: Reshaping(database, parts.thresholds).run,
         JobKind.FAREWELL: Farewell(database, blobs).run,
     }
@@ -281,11 +268,12 @@ class Bench:
     forget_chats: Callable[[], Awaitable[None]]
     scrub: Callable[[], Awaitable[None]]
     fetching: Fetching
+    rest: Callable[[], None]
 
 
 @asynccontextmanager
 async def working(settings: Settings) -> AsyncIterator[Bench]:
-    _allocate_in_one_place()
+    memory.allocate_in_one_place()
     async with equipped(settings) as parts, parsing(settings) as parser:
         rules, sweep = settings.worker, Sweep(parts.base.database, parts.base.blobs, thresholds=parts.thresholds)
         post, tidying = mailroom(parts.base, mailer(settings)), Tidying(parts.base.database)
@@ -303,6 +291,7 @@ async def working(settings: Settings) -> AsyncIterator[Bench]:
             Retention(parts.base.database, days=parts.base.chat_days).sweep,
             Scrub(parts.base.database, parts.base.blobs, days=settings.blobs.scrub_days).run,
             fetching(parts.base),
+            memory.rest,
         )
 
 
@@ -329,7 +318,7 @@ async def equipped(settings: Settings) -> AsyncIterator[Parts]:
             thresholds=Thresholds(settings.layout.promote_at, settings.layout.demote_below),
             answer_tokens=settings.answers.tokens,
         )
-        _return_memory()
+        memory.give_back()
         yield parts
 
 
@@ -341,59 +330,3 @@ async def _loading(settings: Settings) -> AsyncIterator["asyncio.Task[Loaded]"]:
     finally:
         with suppress(Refusal):  # whoever awaited it has got it
             await (await task).close()
-
-
-def _returning_memory(task: Task) -> Task:
-    """What documents and tenants needed goes back to the system: each thread's allocator would keep it.
-
-    Measured from the last return, not from the job's begin: jobs overlap, and many small hoards are a large one. With
-    nothing more in hand little is reason enough: what is kept then is kept for nobody. Little beside the last time that
-    nothing was in hand, that is: a return in between leaves what others still need, and says nothing of what stays.
-    Nor is anything at rest while the task's own caller still holds the last document, or the failure with its frames.
-    """
-    in_hand, last = 0, _resident()
-    at_rest = last
-
-    def rest() -> None:
-        nonlocal last, at_rest
-        if not in_hand and _resident() > at_rest + _CRUMBS:
-            gc.collect()  # a pause of some milliseconds, when nobody waits
-            _return_memory()
-            last = at_rest = _resident()
-
-    async def run(work: Work) -> None:
-        nonlocal in_hand, last
-        in_hand += 1
-        try:
-            await task(work)
-        finally:
-            in_hand -= 1
-            if _resident() > last + _HOARD:
-                _return_memory()
-                last = _resident()
-            if not in_hand:
-                asyncio.get_running_loop().call_later(_BREATH, rest)
-
-    return run
-
-
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
-
-
-def _allocate_in_one_place() -> None:
-    """A worker's threads take turns, and an allocator for each of them would only keep more.
-
-    What is large has pages of its own, which go back with it: else glibc would take larger and larger things from the
-    heap, where a small thing behind them keeps all of it.
-    """
-    with suppress(AttributeError):  # glibc's own
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_ARENAS, 1)
-        libc.mallopt(_OWN_PAGES, _LARGE)
-
-
-def _return_memory() -> None:
-    """Also what only the start needed: 10 MB in each process."""
-    with suppress(AttributeError):  # glibc's own
-        ctypes.CDLL(None).malloc_trim(0)

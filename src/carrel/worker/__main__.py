@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from carrel import wiring
 from carrel.domain.errors import Refusal
@@ -41,20 +42,21 @@ async def _work(settings: wiring.Settings, *, tell: bool) -> None:
         listening(bench.fetching.listening),
     ):
         gc.collect()
-        gc.freeze()  # what the start made stays: the collector is called after each job, and need not look through it
+        gc.freeze()  # what the start made stays: the collector is called at each rest, and need not look through it
         if tell:
             _tell({"pid": os.getpid(), "concurrency": bench.concurrency})
-        fetching = bench.fetching
-        worker = Worker(bench.desk, bench.tasks, concurrency=bench.concurrency, lease=bench.lease, drain=bench.drain)
-        walker = Worker(
-            bench.desk,
-            fetching.tasks,
-            concurrency=fetching.concurrency,
-            lease=bench.lease,
-            drain=bench.drain,
-            share=max(1, fetching.concurrency // 2),
-        )
-        await asyncio.gather(worker.run(stop, hurry=hurry), walker.run(stop, hurry=hurry), _when(stop, fetching.leave))
+        running = [worker.run(stop, hurry=hurry) for worker in _workers(bench)]
+        await asyncio.gather(*running, _when(stop, bench.fetching.leave))
+
+
+def _workers(bench: wiring.Bench) -> list[Worker]:
+    """The one for documents, and the one that walks sources."""
+    hired = partial(Worker, bench.desk, lease=bench.lease, drain=bench.drain, rest=bench.rest)
+    walks = bench.fetching.concurrency
+    return [
+        hired(bench.tasks, concurrency=bench.concurrency),
+        hired(bench.fetching.tasks, concurrency=walks, share=max(1, walks // 2)),
+    ]
 
 
 async def _when(stop: asyncio.Event, leave: Callable[[], None]) -> None:

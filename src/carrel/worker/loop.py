@@ -46,14 +46,20 @@ class Worker:
         lease: float,
         drain: float = _DRAIN,
         share: int | None = None,
+        rest: Callable[[], None] | None = None,
     ) -> None:
-        """`drain`: how many seconds what is in hand at the end may still take. `share`: the most jobs of one tenant."""
+        """`drain`: how many seconds what is in hand at the end may still take. `share`: the most jobs of one tenant.
+
+        `rest` is called when nothing was in hand for a while, once.
+        """
         self._desk = desk
         self._tasks = tasks
         self._concurrency = concurrency
         self._lease = lease
         self._drain = drain
         self._share = share
+        self._rest = rest
+        self._is_rested = True
         self._wake = asyncio.Event()
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._floor = Floor()
@@ -86,6 +92,13 @@ class Worker:
             self._wake.clear()
             if not await self._claim():
                 await _first(stop, lost, self._wake, seconds=_POLL)
+                self._take_rest()
+
+    def _take_rest(self) -> None:
+        if not (self._is_rested or self._running or self._wake.is_set()):
+            self._is_rested = True
+            if self._rest is not None:
+                self._rest()
 
     async def _claim(self) -> int:
         free = self._concurrency - len(self._running) + self._floor.waiting
@@ -113,6 +126,7 @@ class Worker:
             task = asyncio.create_task(self._guarded(claim))
             self._running[task] = claim
             task.add_done_callback(self._done)
+            self._is_rested = False
         return claims
 
     def _kinds(self) -> list[JobKind]:
