@@ -21,7 +21,8 @@ if not os.environ.get("FULL_ROUNDS"):
     settings.load_profile("every day")
 
 _FIRST: Final = ("proof", "journeys", "cli", "api", "adapters")
-_LONGEST: Final = ("isolation_machine", "schemathesis", "mutants", "kill_sweep", "evil_files")
+# Each test process is given a second module at once: behind the longest that is a short one (of two processes).
+_LONGEST: Final = ("isolation_machine", "schemathesis", "tokens", "mutants", "kill_sweep", "evil_files")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
