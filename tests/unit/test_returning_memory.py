@@ -1,7 +1,10 @@
 """What a worker's jobs needed goes back to the system, also when they overlapped."""
 
 import asyncio
+import sys
 from typing import cast
+
+import pytest
 
 from carrel.ingest.pipeline import Work
 from carrel.wiring.memory import give_back, resident, rest, returning
@@ -80,3 +83,20 @@ async def test_what_a_failure_holds_goes_when_it_is_forgotten() -> None:
         assert resident() > before + 2 * MOST
     rest()
     assert resident() < before + MOST
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="From 3.13 on a pattern makes no name anew.")
+def test_names_that_patterns_left_in_the_cache_of_lookups_are_forgotten() -> None:
+    kept = [matched(number) for number in range(20_000)]
+    before = sys.getallocatedblocks()
+
+    rest()
+
+    assert len(kept) == 20_000
+    assert sys.getallocatedblocks() < before - 200
+
+
+def matched(number: int) -> str:
+    match number:
+        case int(value):
+            return "x" * (value % 37 + 5)  # so that the next name lies elsewhere

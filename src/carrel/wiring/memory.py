@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import mmap
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -50,8 +51,14 @@ def returning(task: Task) -> Task:
 
 
 def rest() -> None:
-    """A pause of some milliseconds, for when nobody waits. What is kept then is kept for nobody."""
+    """A pause of some milliseconds, for when nobody waits. What is kept then is kept for nobody.
+
+    Before Python 3.13 a pattern such as `case str(x)` makes the name `__match_args__` anew each time, and the cache of
+    lookups keeps some thousand of them: each may hold a page of what a large document had.
+    """
     gc.collect()
+    if sys.version_info < (3, 13):
+        sys._clear_type_cache()  # noqa: SLF001 - it has no public name
     give_back()
 
 
