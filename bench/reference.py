@@ -5,6 +5,7 @@ a hybrid search of these texts can cost in Python, not a product. A product of v
 `python -m bench` sets for its rows: with more, clients that ask at once would wait for each other.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from bench.prepared import Document
 from carrel.adapters.embedders.minilm.session import Session
 from carrel.adapters.embedders.minilm.tokenizer import WordPieces, marked
 from carrel.adapters.lexical.analyzer import EnglishAnalyzer
+
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # it tells of each index that it builds
 
 _DEPTH: Final = 100
 _LIMIT: Final = 10
