@@ -23,6 +23,7 @@ Task = Callable[[Work], Awaitable[None]]
 _POLL: Final = 2.0
 _QUICK_POLL: Final = 0.1
 _REST: Final = 1.0
+_RESTLESS: Final = 10.0  # seconds of work, after which a moment is enough
 _LOOK: Final = 4.0  # whoever is suspended is noticed within five seconds
 _DRAIN: Final = 25.0
 _GIVING_BACK: Final = 5.0
@@ -50,7 +51,7 @@ class Worker:
     ) -> None:
         """`drain`: how many seconds what is in hand at the end may still take. `share`: the most jobs of one tenant.
 
-        `rest` is called when nothing was in hand for a while, once.
+        `rest` is called when nothing was in hand for a while, and now and then when nothing is for a moment.
         """
         self._desk = desk
         self._tasks = tasks
@@ -59,7 +60,7 @@ class Worker:
         self._drain = drain
         self._share = share
         self._rest = rest
-        self._is_rested = True
+        self._is_rested, self._rested = True, 0.0
         self._wake = asyncio.Event()
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._floor = Floor()
@@ -95,10 +96,12 @@ class Worker:
                 self._take_rest()
 
     def _take_rest(self) -> None:
-        if not (self._is_rested or self._running or self._wake.is_set()):
-            self._is_rested = True
-            if self._rest is not None:
-                self._rest()
+        now = asyncio.get_running_loop().time()
+        if self._is_rested or self._running or (self._wake.is_set() and now < self._rested + _RESTLESS):
+            return
+        self._is_rested, self._rested = True, now
+        if self._rest is not None:
+            self._rest()
 
     async def _claim(self) -> int:
         free = self._concurrency - len(self._running) + self._floor.waiting
