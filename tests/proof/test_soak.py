@@ -68,13 +68,16 @@ def test_the_mix_is_of_a_hundred() -> None:
     assert len(MIX) == 100
 
 
-async def test_it_stays_as_large_and_as_quick_as_it_was(tmp_path: Path, models: Path) -> None:
+async def test_it_stays_as_large_and_as_quick_as_it_was(
+    tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with served(tmp_path / "home", models) as carrel:
         key = await carrel.tenant("Soak")
         async with carrel.client(key) as client:
             course = await run(carrel, client, await a_world(client))
         said = carrel.log.read_text()
-    sys.stdout.write(told(course))
+    with capsys.disabled():
+        sys.stdout.write("\n" + told(course))
     assert course.wrong == [], said[-3000:]
     assert len(course.took) == REQUESTS
     assert all(set(weights) == set(course.weighed[0][1]) for _, weights in course.weighed)
