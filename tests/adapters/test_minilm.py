@@ -330,6 +330,8 @@ async def test_what_long_texts_took_of_memory_goes_back_when_none_comes(home: Pa
             await asyncio.sleep(0.05)
             give_back()
     assert len(kept) == 64
+    owners = [vector.base for vector in kept]
+    assert all(one is not None and one.flags.owndata for one in owners), "a view would keep the runtime's memory"
     embedder.close()
 
 

@@ -342,20 +342,22 @@ async def test_a_worker_that_hears_nothing_looks_now_and_then(quiet: Stand, acme
 async def test_a_worker_rests_once_when_nothing_was_in_hand_for_a_while(
     quiet: Stand, acme: SomeTenant, source: SourceId
 ) -> None:
-    begun, go_on, rests = asyncio.Event(), asyncio.Event(), list[bool]()
-    known = tasks(quiet.parts, quiet.parser)
+    begun, go_on, rests, ends = asyncio.Event(), asyncio.Event(), list[float](), list[float]()
+    known, clock = tasks(quiet.parts, quiet.parser), asyncio.get_running_loop().time
 
     async def held(work: Work) -> None:
         begun.set()
         await go_on.wait()
         await known[JobKind.INGEST](work)
+        ends.append(clock())
 
     doing = {JobKind.INGEST: held}
-    worker = Worker(Desk(quiet.database), doing, concurrency=3, lease=30, rest=lambda: rests.append(go_on.is_set()))
+    worker = Worker(Desk(quiet.database), doing, concurrency=3, lease=30, rest=lambda: rests.append(clock()))
     async with running(worker):
         await delivered(acme, source, "a.md", "# A page")
         await begun.wait()
         await asyncio.sleep(2.2)  # it looks now and then, and finds one in hand
+        assert rests == []
         go_on.set()
         await until_ready(acme, source, 1)
         await until(lambda: len(rests) == 1)
@@ -363,7 +365,8 @@ async def test_a_worker_rests_once_when_nothing_was_in_hand_for_a_while(
         await delivered(acme, source, "b.md", "# Another page")
         await until_ready(acme, source, 2)
         await until(lambda: len(rests) == 2)
-    assert rests == [True, True]
+    assert rests[0] - ends[0] < 1.9, "it had not rested for long: a moment is enough"
+    assert rests[1] - ends[1] >= 1.9, "it had: it waits whether something comes"
 
 
 async def test_a_worker_whose_connections_are_cut_goes_on(quiet: Stand, acme: SomeTenant, source: SourceId) -> None:

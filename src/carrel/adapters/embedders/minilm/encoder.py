@@ -18,7 +18,7 @@ from carrel.ports.embedder import EmbedderProfile, Tokens, Vector
 
 DIMENSION = 384
 
-_BREATH: Final = 0.3  # seconds without a call, after which nobody is in the middle of a document
+_BREATH: Final = 0.3  # seconds after a call, when mostly nobody is in the middle of a document any more
 _A_QUESTION: Final = 64  # tokens, which need little memory
 
 
@@ -26,8 +26,8 @@ class MiniLM:
     """Embeds with `threads` threads of its own, one text each; a call that is alone keeps one more waiting.
 
     So a question waits for a chunk or two, not for whole batches: a tenant that comes, for what is running, and a short
-    document for one of each of its own tenant's that is in hand. What long texts took of memory goes back once none has
-    come for a breath.
+    document for one of each of its own tenant's that is in hand. What long texts took of memory goes back a breath
+    after a call, unless there is another then.
     """
 
     def __init__(self, model: Path, tokenizer: Path, *, threads: int, name: str) -> None:
