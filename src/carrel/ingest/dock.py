@@ -1,5 +1,6 @@
 """The dock: where somebody may deliver, and how what arrives there becomes a version with its job."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from carrel.domain.access import TenantGrant
@@ -7,12 +8,12 @@ from carrel.domain.ids import UserId
 from carrel.domain.keys import document_key, place_key
 from carrel.domain.library import Outcome, Source
 from carrel.domain.quotas import NO_QUOTAS, NOTHING_HELD, Hold, Quotas
-from carrel.store import erasure, versions
+from carrel.store import erasure, newcomers, versions
 from carrel.store import quotas as counters
 from carrel.store.transaction import Transaction
 from carrel.store.versions import Arrival, Registered
 
-__all__ = ["Arrival", "Dock", "Registered", "mend", "register"]
+__all__ = ["Arrival", "Dock", "Registered", "mend", "register", "register_new"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,23 @@ async def register(tx: Transaction, dock: Dock, arrival: Arrival, *, quotas: Quo
     """The arrival as a version with its job; versions that nobody will read go in the same transaction."""
     registered = await versions.register(tx, dock.source, arrival, requester=dock.person)
     await _follow_up(tx, dock, registered, size=arrival.blob.size, quotas=quotas)
+    return registered
+
+
+async def register_new(
+    tx: Transaction, dock: Dock, arrivals: Sequence[Arrival], *, quotas: Quotas = NO_QUOTAS
+) -> dict[str, Registered]:
+    """As `register` for many, by key: those that are plainly new. The others are left as if they had not been named.
+
+    No two of them have the same key, nor the same bytes.
+    """
+    registered = await newcomers.register(tx, dock.source, arrivals, requester=dock.person)
+    sizes = {arrival.key: arrival.blob.size for arrival in arrivals}
+    wanted = [(one.version, sizes[key]) for key, one in registered.items() if one.version is not None]
+    if wanted:
+        size = sum(size for _, size in wanted)
+        await counters.charge(tx, dock.hold, documents=len(wanted), size=size, defaults=quotas, versions=len(wanted))
+        await newcomers.demand(tx, dock.source, wanted)
     return registered
 
 

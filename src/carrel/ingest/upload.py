@@ -5,25 +5,25 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, TypeAlias, assert_never
+from typing import Final, TypeAlias
 
 from carrel.domain.access import Principal, enter
-from carrel.domain.audit import Act
-from carrel.domain.errors import Conflict, Invalid, Refusal, Throttled, Unavailable
-from carrel.domain.ids import DocumentId, SourceId, VersionId, document_id
+from carrel.domain.errors import Conflict, Invalid, Throttled, Unavailable
+from carrel.domain.ids import SourceId, document_id
 from carrel.domain.keys import document_key
 from carrel.domain.library import Blob, Document, DocumentStatus, Outcome, Source
 from carrel.domain.quotas import NO_QUOTAS, Quotas, Resource
 from carrel.domain.rights import Permission
-from carrel.ingest.dock import Dock, mend, register
+from carrel.ingest.commit import Commits, Delivery, Report
+from carrel.ingest.dock import Dock
 from carrel.ingest.presence import Presence
 from carrel.ports.blobs import Blobs
-from carrel.store import audit, documents, idempotency, sources, versions
+from carrel.store import documents, idempotency, sources, versions
 from carrel.store import quotas as counters
 from carrel.store.idempotency import Memo
 from carrel.store.quotas import Wanted
 from carrel.store.transaction import Database, Transaction
-from carrel.store.versions import Arrival, Registered
+from carrel.store.versions import Arrival
 
 __all__ = ["MOST_BYTES", "SMALL", "Arrival", "Brought", "Delivery", "Dock", "Held", "JudgeType", "Uploads"]
 
@@ -32,22 +32,10 @@ JudgeType = Callable[[str, str | None, bytes], str]
 MOST_BYTES: Final = 50 * 1024 * 1024
 SMALL: Final = 1024 * 1024
 _HEAD: Final = 4096
+_TOGETHER: Final = 20  # documents that one transaction makes: others of the tenant wait for it
 _STEP: Final = 4 * SMALL  # bytes of room that are made at once for a sender that does not say how much will come
 _FIRST_LOOK: Final = 0.01
 _SLOWEST_LOOK: Final = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What became of one file. `problem` is there when it was rejected."""
-
-    key: str
-    outcome: Outcome
-    document: DocumentId | None = None
-    version: VersionId | None = None
-    same_as: DocumentId | None = None
-    problem: Refusal | None = None
-    sha256: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +51,13 @@ class Held:
 Brought: TypeAlias = Arrival | Held | Delivery
 
 
-class _Report:
-    """One event of the audit log for a request: in the transaction of the first thing that it changes."""
-
-    def __init__(self, files: int) -> None:
-        self._files = files
-        self._told = False
-
-    async def tell(self, tx: Transaction, dock: Dock, registered: Registered) -> None:
-        if registered.version is None or self._told:
-            return
-        alone = {"document": str(registered.document)} if self._files == 1 else {}
-        await audit.record(tx, Act.DOCUMENTS_DELIVERED, dock.source.id, facts={"files": self._files, **alone})
-
-    def committed(self, registered: Registered) -> None:
-        self._told = self._told or registered.version is not None
-
-
 @dataclass(frozen=True, slots=True)
 class _Batch:
     """What the files of one request have in common: what is staged, what is unchanged, and their event."""
 
     waiting: list[Arrival]
     known: Mapping[str, Delivery]
-    report: _Report
+    report: Report
 
 
 class Uploads:
@@ -101,6 +72,7 @@ class Uploads:
         self._blobs = blobs
         self._judge_type = judge_type
         self._presence = Presence(database, blobs)
+        self._commits = Commits(database, blobs, presence=self._presence, quotas=quotas)
 
     async def dock(self, principal: Principal, source: SourceId) -> Dock:
         """Before any byte is read; what comes is judged by the quota when it is committed.
@@ -198,52 +170,17 @@ class Uploads:
             await self._blobs.delete(blob.key)
             raise
 
-    async def commit(self, dock: Dock, arrival: Arrival, *, report: _Report | None = None) -> Delivery:
-        """What was staged becomes a document; when that is refused, nothing is kept.
-
-        When the connection ends, the transaction may be committed all the same: what nobody names is swept later.
-        """
-        report = report or _Report(1)
-        try:
-            registered = await self._registered(dock, arrival, report)
-        except Refusal as refusal:
-            if not refusal.retryable or isinstance(refusal, Throttled):
-                await self._blobs.delete(arrival.blob.key)
-            raise
-        if not registered.blob_kept:
-            await self._blobs.delete(arrival.blob.key)
-        return Delivery(
-            arrival.key,
-            registered.outcome,
-            registered.document,
-            registered.version,
-            registered.same_as,
-            sha256=arrival.blob.sha256,
-        )
-
-    async def _registered(self, dock: Dock, arrival: Arrival, report: _Report) -> Registered:
-        """Bytes that are known and have been lost count as new, also those of a twin."""
-        while True:
-            async with self._database.transaction(dock.grant) as tx:
-                registered = await register(tx, dock, arrival, quotas=self._quotas)
-                await report.tell(tx, dock, registered)
-            report.committed(registered)
-            known = registered.known
-            if known is None or not await self._presence.lost(dock.grant, {registered.document: known}):
-                break
-        if registered.lacks is not None:
-            async with self._database.transaction(dock.grant) as tx:
-                registered = await mend(tx, dock, arrival, registered, quotas=self._quotas)
-                await report.tell(tx, dock, registered)
-            report.committed(registered)
-        return registered
+    async def commit(self, dock: Dock, arrival: Arrival) -> Delivery:
+        """What was staged becomes a document; when that is refused, nothing is kept."""
+        return await self._commits.one(dock, arrival, Report())
 
     async def commit_all(
         self, dock: Dock, arrivals: Sequence[Brought], *, memo: Memo[list[Delivery]] | None = None
     ) -> list[Delivery]:
-        """Each in a transaction of its own, in order; a delivery among them (it was rejected) stays as it is.
+        """What is plainly new some at a time, each of the others in a transaction of its own, in order.
 
-        Repeating it is harmless: what was taken is `unchanged`. What no quota has room for is rejected, and an answer
+        A delivery among them (it was rejected) stays as it is. Repeating it is harmless: what was taken is
+        `unchanged`. What no quota has room for is rejected, and an answer
         that says so is not kept under the memo. Raises Replayed, Invalid `idempotency_mismatch`, Throttled
         `quota_exceeded` when there is room for none of them: then nothing is kept.
         """
@@ -258,8 +195,9 @@ class Uploads:
         self, dock: Dock, arrivals: Sequence[Brought], waiting: list[Arrival], memo: Memo[list[Delivery]] | None
     ) -> list[Delivery]:
         known = await self._all_known(dock, [arrival for arrival in arrivals if isinstance(arrival, Held)])
-        batch = _Batch(waiting, known, _Report(len(arrivals)))
-        deliveries = [await self._settle(dock, arrival, batch) for arrival in arrivals]
+        batch = _Batch(waiting, known, Report(len(arrivals)))
+        parts = (arrivals[first : first + _TOGETHER] for first in range(0, len(arrivals), _TOGETHER))
+        deliveries = [delivery for part in parts for delivery in await self._part(dock, part, batch)]
         lacking = [delivery.problem for delivery in deliveries if isinstance(delivery.problem, Throttled)]
         if lacking and len(lacking) == len(deliveries):
             raise lacking[0]
@@ -279,28 +217,35 @@ class Uploads:
         found = ((documents[document], document) for document in same.keys() - lost)
         return {one.key: Delivery(one.key, Outcome.UNCHANGED, document, sha256=one.sha256) for one, document in found}
 
-    async def _settle(self, dock: Dock, brought: Brought, batch: _Batch) -> Delivery:
+    async def _part(self, dock: Dock, part: Sequence[Brought], batch: _Batch) -> list[Delivery]:
+        staged = [await self._staged(dock, brought, batch) for brought in part]
+        arrivals = [one for one in staged if isinstance(one, Arrival)]
+        batch.waiting[:] = [one for one in batch.waiting if one not in arrivals]
+        new = await self._commits.new(dock, arrivals, batch.report)
+        batch.waiting.extend(one for one in arrivals if one.blob.key not in new)
+        return [
+            one if isinstance(one, Delivery) else new.get(one.blob.key) or await self._settle(dock, one, batch)
+            for one in staged
+        ]
+
+    async def _staged(self, dock: Dock, brought: Brought, batch: _Batch) -> Arrival | Delivery:
+        """A small file is written to the disk now, unless its document has these bytes."""
+        if not isinstance(brought, Held):
+            return brought
+        if known := batch.known.get(brought.key):
+            return known
+        blob = await self._blobs.put(dock.grant.tenant, _chained([brought.content]), limit=MOST_BYTES)
+        arrival = Arrival(brought.key, blob, brought.media_type)
+        batch.waiting.append(arrival)
+        return arrival
+
+    async def _settle(self, dock: Dock, arrival: Arrival, batch: _Batch) -> Delivery:
         """What no quota has room for is rejected alone: the others are taken."""
+        batch.waiting.remove(arrival)
         try:
-            return await self._commit_any(dock, brought, batch)
+            return await self._commits.one(dock, arrival, batch.report)
         except Throttled as problem:
-            return Delivery(brought.key, Outcome.REJECTED, problem=problem)
-
-    async def _commit_any(self, dock: Dock, brought: Brought, batch: _Batch) -> Delivery:
-        match brought:
-            case Delivery():
-                return brought
-            case Held():
-                return batch.known.get(brought.key) or await self._commit_held(dock, brought, batch.report)
-            case Arrival():
-                batch.waiting.remove(brought)
-                return await self.commit(dock, brought, report=batch.report)
-            case _:
-                assert_never(brought)
-
-    async def _commit_held(self, dock: Dock, held: Held, report: _Report) -> Delivery:
-        blob = await self._blobs.put(dock.grant.tenant, _chained([held.content]), limit=MOST_BYTES)
-        return await self.commit(dock, Arrival(held.key, blob, held.media_type), report=report)
+            return Delivery(arrival.key, Outcome.REJECTED, problem=problem)
 
     async def drop(self, arrivals: Iterable[Arrival]) -> None:
         """Staged bytes that nobody wants after all."""

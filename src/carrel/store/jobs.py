@@ -20,6 +20,10 @@ _BYTES_PER_COST: Final = 16_384
 _MOST_COST: Final = 4_096
 
 _ENQUEUE = Statement("select enqueue_job(:id, :kind, :subject, :owner, :delay, :cost)")
+_ENQUEUE_ALL = Statement("""
+    select enqueue_job(given.id, :kind, given.subject, :owner, interval '0', given.cost)
+    from unnest(:ids::uuid[], :subjects::uuid[], :costs::integer[]) given (id, subject, cost)
+""")
 _CLAIM = Statement("select * from claim_jobs(:kinds, :lease, :most, :passed_over)")
 _REJOIN = Statement("select rejoin_queue()")
 _HOLD = Statement("""
@@ -115,6 +119,20 @@ async def enqueue(
     """One job for each kind and subject: asked for again while it waits or runs, it runs once more, not twice."""
     await tx.run(
         _ENQUEUE, id=new_id(), kind=kind, subject=subject, owner=owner, delay=timedelta(seconds=delay), cost=cost
+    )
+
+
+async def enqueue_all(
+    tx: Transaction, kind: JobKind, wanted: Sequence[tuple[UUID, int]], *, owner: UserId | None
+) -> None:
+    """As `enqueue` for each subject with its cost, in this order."""
+    await tx.rows(
+        _ENQUEUE_ALL,
+        ids=[new_id() for _ in wanted],
+        kind=kind,
+        subjects=[subject for subject, _ in wanted],
+        owner=owner,
+        costs=[cost for _, cost in wanted],
     )
 
 

@@ -96,7 +96,7 @@ _RELEASE = Statement("""
 """)
 _ADDED: Final = """
     on conflict (tenant_id, day, kind, bot_id, user_id, model) do update
-    set events = u.events + 1, bytes = u.bytes + excluded.bytes,
+    set events = u.events + excluded.events, bytes = u.bytes + excluded.bytes,
         input_tokens = u.input_tokens + excluded.input_tokens, output_tokens = u.output_tokens + excluded.output_tokens,
         cost = coalesce(u.cost + excluded.cost, u.cost, excluded.cost), unpriced = u.unpriced + excluded.unpriced
 """
@@ -141,7 +141,8 @@ _CHARGE = Statement(f"""
         returning {_STATE}
     ), noted as (
         insert into usage_days as u (tenant_id, day, kind, bot_id, user_id, events, bytes, input_tokens, output_tokens)
-        select :tenant, (now() at time zone 'utc')::date, 'document', null, :member::uuid, 1, :bytes, 0, 0 from kept
+        select :tenant, (now() at time zone 'utc')::date, 'document', null, :member::uuid, :versions, :bytes, 0, 0
+        from kept
         {_ADDED}
     )
     select * from kept
@@ -257,12 +258,14 @@ async def settle(
     await _warn(tx, row, {Resource.QUESTIONS: questions, Resource.TOKENS: tokens}, defaults)
 
 
-async def charge(tx: Transaction, hold: Hold, *, documents: int, size: int, defaults: Quotas) -> None:
-    """A version was added: what was reserved for its bytes is used, and stands in the ledger. Late in a transaction.
+async def charge(
+    tx: Transaction, hold: Hold, *, documents: int, size: int, defaults: Quotas, versions: int = 1
+) -> None:
+    """Versions were added: what was reserved for their bytes is used, and stands in the ledger. Late in a transaction.
 
     Raises Throttled `quota_exceeded`.
     """
-    values = {"id": hold.id, "documents": documents, "bytes": size, "member": _member(tx)}
+    values = {"id": hold.id, "documents": documents, "versions": versions, "bytes": size, "member": _member(tx)}
     limits = _hard(defaults, Resource.DOCUMENTS, Resource.BYTES)
     row = await tx.row(_CHARGE, **values, **limits)
     if row is None and hold.id is None:
