@@ -1,6 +1,7 @@
 """The queue: fair between tenants, fenced, patient with what may pass, and awake when something comes."""
 
 import asyncio
+import json
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
@@ -327,7 +328,7 @@ class DeafDesk(Desk):
     """Hears no NOTIFY."""
 
     @asynccontextmanager
-    async def listening(self, wake: Callable[[], None]) -> AsyncIterator[asyncio.Event]:  # noqa: ARG002 - never called
+    async def listening(self, heard: Callable[[str], None]) -> AsyncIterator[asyncio.Event]:  # noqa: ARG002 - never called
         yield asyncio.Event()
 
 
@@ -438,6 +439,45 @@ async def test_a_newcomer_does_not_wait_behind_the_large_documents_of_others(
         assert len(work.parser.keys) == 4
         go_on.set()
         await until_ready(acme, source, 5)
+
+
+class CountingDesk(Desk):
+    """Counts how often newcomers are looked for."""
+
+    looks = 0
+
+    async def claim(
+        self, kinds: Sequence[JobKind], *, lease: float, most: int, passed_over: Collection[TenantId] = ()
+    ) -> list[Claim]:
+        self.looks += bool(passed_over)
+        return await super().claim(kinds, lease=lease, most=most, passed_over=passed_over)
+
+
+async def test_newcomers_are_looked_for_on_news_and_seldom_without(
+    quiet: Stand, acme: SomeTenant, source: SourceId
+) -> None:
+    desk = CountingDesk(quiet.database)
+    for number in range(30):
+        await delivered(acme, source, f"{number}.md", f"# Page {number}")
+    async with running(Worker(desk, tasks(quiet.parts, quiet.parser), concurrency=3, lease=30)):
+        for number in range(30, 40):
+            await delivered(acme, source, f"{number}.md", f"# Page {number}")
+        took = await until_ready(acme, source, 40)
+        busy = desk.looks
+        await asyncio.sleep(0.2)
+    assert busy <= 5 + took, "not at each of forty documents, nor at each that comes"
+
+
+async def test_a_claim_reads_the_front_of_the_queue_and_no_more(quiet: Stand, acme: SomeTenant) -> None:
+    await enqueued(quiet, acme.id, 3_000)
+    async with connected(quiet.endpoint.superuser_url) as connection:
+        (explained,) = json.loads(
+            await connection.fetchval(
+                "explain (analyze, buffers, format json) select * from claim_jobs(array['ingest'], '1s', 1, '{}')"
+            )
+        )
+    assert explained["Plan"]["Actual Rows"] == 1
+    assert explained["Plan"]["Shared Hit Blocks"] < 1_500, "a few for each of a hundred jobs"
 
 
 async def test_a_worker_has_so_many_jobs_of_one_tenant_and_places_for_others(quiet: Stand, acme: SomeTenant) -> None:

@@ -86,10 +86,10 @@ class Desk:
         self._database = database
 
     @asynccontextmanager
-    async def listening(self, wake: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
-        """`wake` is called when a job comes; the event is set when the connection that heard of it is lost."""
+    async def listening(self, heard: Callable[[str], None]) -> AsyncIterator[asyncio.Event]:
+        """`heard` gets the tenant's id when a job comes; the event is set when the connection that hears is lost."""
         lost = asyncio.Event()
-        async with self._database.listening(jobs.CHANNEL, lambda *_: wake(), lost=lambda *_: lost.set()):
+        async with self._database.listening(jobs.CHANNEL, lambda *told: heard(told[-1]), lost=lambda *_: lost.set()):
             yield lost
 
     async def is_attended(self) -> bool:

@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 Task = Callable[[Work], Awaitable[None]]
 
 _POLL: Final = 2.0
+_NEWCOMERS: Final = 1.0  # seconds until newcomers are looked for without news of any: time makes some jobs due
 _QUICK_POLL: Final = 0.1
 _REST: Final = 1.0
 _RESTLESS: Final = 10.0  # seconds of work, after which a moment is enough
@@ -34,6 +35,7 @@ class Worker:
     """`concurrency` jobs at a time; a job that is silent for `lease` seconds is another worker's.
 
     One place more is for a newcomer: a tenant that has no job in hand need not wait for the large documents of others.
+    To look for one costs a walk through all that waits, so it is done on news, and now and then.
     While it has a suspect in hand it claims no document, and one that waits for the suspect takes no place: when it may
     go on, it does so beside what took its place, so that for a while about twice as many jobs may be at work.
     """
@@ -63,6 +65,7 @@ class Worker:
         self._is_rested, self._rested = True, 0.0
         self._wake = asyncio.Event()
         self._running: dict[asyncio.Task[None], Claim] = {}
+        self._has_news, self._looked = True, 0.0
         self._floor = Floor()
 
     async def run(self, stop: asyncio.Event, *, hurry: asyncio.Event | None = None) -> None:
@@ -72,7 +75,7 @@ class Worker:
         """
         while not stop.is_set():
             try:
-                async with self._desk.listening(self._wake.set) as lost:
+                async with self._desk.listening(self._hear) as lost:
                     await self._until(stop, lost)
             except Unavailable as problem:
                 log.warning("worker.waits", problem=problem.detail)
@@ -109,8 +112,17 @@ class Worker:
             return len(await self._take_shared(free, self._share))
         claims = await self._take(free) if free > 0 else []
         if 0 <= free == len(claims):
-            claims += await self._take(1, passed_over=set(self._tenants()))
+            claims += await self._take_newcomer()
         return len(claims)
+
+    async def _take_newcomer(self) -> list[Claim]:
+        now = asyncio.get_running_loop().time()
+        if not self._has_news and now < self._looked + _NEWCOMERS:
+            return []
+        self._has_news, self._looked = False, now
+        claims = await self._take(1, passed_over=set(self._tenants()))
+        self._has_news = self._has_news or bool(claims)  # there may be more of them
+        return claims
 
     async def _take_shared(self, most: int, share: int) -> list[Claim]:
         """One after the other, none of a tenant that has its share in hand."""
@@ -140,8 +152,13 @@ class Worker:
     def _tenants(self) -> list[TenantId]:
         return [claim.tenant for claim in self._running.values()]
 
+    def _hear(self, tenant: str) -> None:
+        self._has_news = self._has_news or tenant not in map(str, self._tenants())
+        self._wake.set()
+
     def _done(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
+        tenant = self._running.pop(task).tenant
+        self._has_news = self._has_news or tenant not in self._tenants()
         self._wake.set()
 
     async def _finish(self, hurry: asyncio.Event) -> None:
