@@ -135,11 +135,11 @@ class Ingestion:
         async with self._tools.database.transaction(work.grant, timeout=300) as tx:
             await versions.lock(tx, version.document)
             await jobs.hold(tx, work.claim)
-            await versions.make_live(
+            superseded = await versions.make_live(
                 tx, version, title=prepared.title, chunks=len(prepared.chunks), attempts=work.claim.attempts
             )
             await webhooks.announce_version(tx, Occasion.DOCUMENT_READY, version.id)
-            await erasure.discard(tx, version.document, await versions.superseded(tx, version.document))
+            await erasure.discard(tx, version.document, superseded)
             await jobs.finish(tx, work.claim)
             await jobs.enqueue(tx, JobKind.WEIGH, work.grant.tenant, delay=0.5)
         log.info("document.ready", document=str(version.document), version=str(version.id), chunks=len(prepared.chunks))

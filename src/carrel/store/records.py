@@ -22,16 +22,18 @@ NEW_RECORD: Final = """
 """
 """For the statement that adds a version, under the lock of its document: the record has the document's next number."""
 
+TURN: Final = """
+    update version_records set
+        live_from = case when id = :id then now() else live_from end,
+        chunks = case when id = :id then :chunks else chunks end,
+        live_until = case when id = :id then null else now() end
+    where tenant_id = :tenant and document_id = :document
+      and (id = :id or (live_from is not null and live_until is null))
+"""
+"""For the statement that makes a version live: from now on this one is read; the one before was, until now."""
+
 _PRUNE = Statement("""
     delete from version_records where tenant_id = :tenant and document_id = :document and number <= :upto
-""")
-_TURN = Statement("""
-    update version_records set
-        live_from = case when id = :version then now() else live_from end,
-        chunks = case when id = :version then :chunks else chunks end,
-        live_until = case when id = :version then null else now() end
-    where tenant_id = :tenant and document_id = :document
-      and (id = :version or (live_from is not null and live_until is null))
 """)
 _FORGET = Statement("delete from version_records where tenant_id = :tenant and document_id = :document")
 _RESUME = Statement("""
@@ -64,11 +66,6 @@ async def prune(tx: Transaction, document: DocumentId, *, newest: int) -> None:
     """The oldest go beyond MOST_RECORDS."""
     if newest > MOST_RECORDS:
         await tx.run(_PRUNE, document=document, upto=newest - MOST_RECORDS)
-
-
-async def turn(tx: Transaction, document: DocumentId, version: VersionId, *, chunks: int) -> None:
-    """From now on this one is read; the one before was, until now."""
-    await tx.run(_TURN, document=document, version=version, chunks=chunks)
 
 
 async def forget(tx: Transaction, document: DocumentId) -> int:

@@ -20,7 +20,7 @@ from carrel.domain.library import Blob, ChunkRules, Duplicates, Failure, Outcome
 from carrel.store import jobs, records, twins
 from carrel.store.contents import Kept
 from carrel.store.progress import TOLD
-from carrel.store.records import NEW_RECORD
+from carrel.store.records import NEW_RECORD, TURN
 from carrel.store.transaction import Statement, Transaction
 
 # A document's id is made from its key, so both are taken at once: neither may be an error.
@@ -107,14 +107,18 @@ _STAGE = Statement(f"""
         updated_at = now(), failure_code = null, failure_detail = null, failure_retryable = null
     where tenant_id = :tenant and id = :id returning {TOLD}
 """)
-_READY = Statement(f"""
-    update document_versions set state = 'ready', stage = 'commit', progress = 100, attempts = :attempts,
-        chunks = :chunks, updated_at = now(), failure_code = null, failure_detail = null, failure_retryable = null
-    where tenant_id = :tenant and id = :id returning {TOLD}
-""")
-_SWAP = Statement("""
-    update documents set live_version_id = :version, title = :title, updated_at = now()
-    where tenant_id = :tenant and id = :document
+_LIVE = Statement(f"""
+    with ready as (
+        update document_versions set state = 'ready', stage = 'commit', progress = 100, attempts = :attempts,
+            chunks = :chunks, updated_at = now(), failure_code = null, failure_detail = null, failure_retryable = null
+        where tenant_id = :tenant and id = :id returning {TOLD}
+    ), swapped as (
+        update documents set live_version_id = :id, title = :title, updated_at = now()
+        where tenant_id = :tenant and id = :document
+    ), turned as ({TURN})
+    select v.id from document_versions v join documents d on d.tenant_id = v.tenant_id and d.id = v.document_id
+    where v.tenant_id = :tenant and v.document_id = :document
+      and v.id is distinct from d.newest_version_id and v.id <> :id
 """)
 _FAIL = Statement(f"""
     update document_versions set state = :state, stage = :stage, attempts = :attempts, updated_at = now(),
@@ -308,11 +312,10 @@ async def enter_stage(tx: Transaction, claim: Claim, stage: Stage, *, progress: 
     await tx.run(_STAGE, id=claim.subject, stage=stage, progress=progress, attempts=claim.attempts)
 
 
-async def make_live(tx: Transaction, version: Version, *, title: str, chunks: int, attempts: int) -> None:
-    """The swap: at the commit readers see the new version instead of the old one."""
-    await tx.run(_READY, id=version.id, chunks=chunks, attempts=attempts)
-    await tx.run(_SWAP, version=version.id, document=version.document, title=title)
-    await records.turn(tx, version.document, version.id, chunks=chunks)
+async def make_live(tx: Transaction, version: Version, *, title: str, chunks: int, attempts: int) -> list[VersionId]:
+    """The swap: at the commit readers see the new version instead of the old one. Those that nobody will read again."""
+    rows = await tx.rows(_LIVE, id=version.id, document=version.document, title=title, chunks=chunks, attempts=attempts)
+    return [VersionId(row["id"]) for row in rows]
 
 
 async def wait_again(tx: Transaction, claim: Claim, failure: Failure) -> None:
