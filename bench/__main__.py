@@ -73,9 +73,12 @@ def in_turn(names: Sequence[str]) -> list[tuple[str, ...]]:
 
 def _side_by_side(names: Sequence[str], given: argparse.Namespace) -> list[Row]:
     """The first as it is, the others niced. Each in a process of its own: none warms another, none breaks another."""
-    sys.stderr.write(f"{' beside '.join(reversed(names))} …\n")
+    title, began = " beside ".join(reversed(names)), time.perf_counter()
+    sys.stderr.write(f"{title} …\n")
     started = [_started(name, given, niceness=_LEAST if name != names[0] else 0) for name in names]
-    return [row for name, process in zip(names, started, strict=True) for row in _told(name, process)]
+    rows = [row for name, process in zip(names, started, strict=True) for row in _told(name, process)]
+    sys.stderr.write(f"{title}: {(time.perf_counter() - began) / 60:.1f} minutes\n")
+    return rows
 
 
 def _started(name: str, given: argparse.Namespace, *, niceness: int) -> "subprocess.Popen[bytes]":
