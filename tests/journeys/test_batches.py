@@ -12,11 +12,12 @@ import pytest
 from carrel.adapters.postgres import Endpoint
 from carrel.domain.access import console
 from carrel.domain.audit import Act
-from carrel.domain.errors import NotFound, Refusal, Throttled
+from carrel.domain.errors import NotFound, Throttled, Unavailable
 from carrel.domain.ids import SourceId
 from carrel.domain.library import Duplicates, Outcome
 from carrel.domain.quotas import Quota, Resource
-from carrel.ingest.upload import SMALL, Delivery, Dock
+from carrel.ingest.upload import SMALL, Brought, Delivery, Dock
+from carrel.store.documents import Shelf
 from carrel.store.sources import NewSource
 from carrel.tenancy.quotas import Period
 from support.quiet import a_quiet_stand, drained
@@ -48,6 +49,16 @@ _TURNS = """
     join documents d on d.tenant_id = v.tenant_id and d.id = v.document_id
     where j.tenant_id = $1 order by j.turn
 """
+_CUT = """
+    select bool_or(pg_terminate_backend(pid)) from pg_stat_activity
+    where datname = current_database() and wait_event = $1
+"""
+_SLOW_COMMIT = """
+    create function public.sleep_at_the_commit() returns trigger language plpgsql as
+        $$ begin perform pg_sleep(60); return null; end $$;
+    create constraint trigger sleepy after insert on document_versions deferrable initially deferred
+        for each row execute function public.sleep_at_the_commit();
+"""
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +77,14 @@ async def a_dock(tenant: SomeTenant, source: SourceId) -> Dock:
     return await tenant.app.uploads.dock(await tenant.principal(), source)
 
 
+async def held(tenant: SomeTenant, dock: Dock, files: Files, *, room: int = SMALL) -> list[Brought]:
+    uploads = tenant.app.uploads
+    return [await uploads.take(dock, name, pieces(text), declared=None, room=room) for name, text in files]
+
+
 async def together(tenant: SomeTenant, source: SourceId, files: Files, *, room: int = SMALL) -> list[Delivery]:
-    uploads, dock = tenant.app.uploads, await a_dock(tenant, source)
-    brought = [await uploads.take(dock, name, pieces(text), declared=None, room=room) for name, text in files]
-    return await uploads.commit_all(dock, brought)
+    dock = await a_dock(tenant, source)
+    return await tenant.app.uploads.commit_all(dock, await held(tenant, dock, files, room=room))
 
 
 async def alone(tenant: SomeTenant, source: SourceId, files: Files) -> list[Delivery]:
@@ -134,6 +149,8 @@ async def test_what_is_plainly_new_comes_in_few_transactions_and_in_its_order(
             "select count(distinct xmin::text) from document_versions where tenant_id = $1", acme.id
         )
     assert made == 2
+    shelf = await acme.app.documents.listed(acme.console, Shelf(), limit=50, cursor=None)
+    assert [document.key for document in shelf.items] == [name for name, _ in reversed(files)], "newest first"
     turns = await rows(quiet, _TURNS, acme)
     assert [row["key"] for row in turns] == [name for name, _ in files]
     paid = [after["turn"] - before["turn"] for before, after in pairwise(turns)]
@@ -203,40 +220,52 @@ async def test_a_source_that_rejects_twins_takes_one_of_each(quiet: Stand, acme:
 async def test_a_source_that_is_deleted_meanwhile_takes_none_and_keeps_no_bytes(
     quiet: Stand, acme: SomeTenant, source: SourceId
 ) -> None:
-    uploads, dock = quiet.app.uploads, await a_dock(acme, source)
-    brought = [
-        await uploads.take(dock, name, pieces(text), declared=None, room=SMALL) for name, text in some_files(0, 30)
-    ]
+    dock = await a_dock(acme, source)
+    brought = await held(acme, dock, some_files(0, 30))
     await quiet.app.forgetting.source(acme.console, source)
 
     with pytest.raises(NotFound):
-        await uploads.commit_all(dock, brought)
+        await quiet.app.uploads.commit_all(dock, brought)
 
     assert files_of(quiet, acme.id) == ()
     await drained(quiet)
 
 
+async def cut(stand: Stand, waiting_for: str) -> None:
+    """End the connection of whoever waits for this."""
+    async with connected(stand.endpoint.superuser_url) as connection, asyncio.timeout(30):
+        while not await connection.fetchval(_CUT, waiting_for):  # noqa: ASYNC110 - the database has no event for it
+            await asyncio.sleep(0.02)
+
+
+async def test_when_the_connection_ends_before_the_commit_no_bytes_stay(
+    quiet: Stand, acme: SomeTenant, source: SourceId
+) -> None:
+    dock = await a_dock(acme, source)
+    brought = await held(acme, dock, some_files(0, 30))
+    async with connected(quiet.endpoint.superuser_url) as connection, connection.transaction():
+        await connection.execute("lock table usage_days in access exclusive mode")
+        committing = asyncio.create_task(quiet.app.uploads.commit_all(dock, brought))
+        await cut(quiet, "relation")
+        with pytest.raises(Unavailable):
+            await committing
+    assert files_of(quiet, acme.id) == ()
+    assert (await tally(quiet, acme.id)).documents == 0
+
+
 async def test_when_the_connection_ends_at_the_commit_the_bytes_stay(
     quiet: Stand, acme: SomeTenant, source: SourceId
 ) -> None:
-    """Whether it was committed nobody knows: bytes of a document may not go, and of what is none they are swept."""
-    uploads, dock = quiet.app.uploads, await a_dock(acme, source)
-    brought = [
-        await uploads.take(dock, name, pieces(text), declared=None, room=SMALL) for name, text in some_files(0, 15)
-    ]
+    """Whether it was committed nobody knows: bytes of a document may not go, and those of none are swept."""
+    dock = await a_dock(acme, source)
+    brought = await held(acme, dock, some_files(0, 30))
     async with connected(quiet.endpoint.superuser_url) as connection:
-        await connection.execute("begin; lock table usage_days in access exclusive mode")
-        committing = asyncio.create_task(uploads.commit_all(dock, brought))
-        cut = 0
-        async with asyncio.timeout(30):
-            while not cut:
-                await asyncio.sleep(0.05)
-                cut = await connection.fetchval(
-                    "select count(pg_terminate_backend(pid)) from pg_stat_activity"
-                    " where datname = current_database() and wait_event_type = 'Lock'"
-                )
-        with pytest.raises(Refusal) as refused:
-            await committing
-        await connection.execute("rollback")
-    assert refused.value.retryable
-    assert len(files_of(quiet, acme.id)) == 15
+        await connection.execute(_SLOW_COMMIT)
+        try:
+            committing = asyncio.create_task(quiet.app.uploads.commit_all(dock, brought))
+            await cut(quiet, "PgSleep")
+            with pytest.raises(Unavailable):
+                await committing
+        finally:
+            await connection.execute("drop function public.sleep_at_the_commit cascade")
+    assert len(files_of(quiet, acme.id)) == 20

@@ -15,7 +15,7 @@ from carrel.store import audit
 from carrel.store.transaction import Database, Transaction
 from carrel.store.versions import Arrival, Registered
 
-__all__ = ["Arrival", "Commits", "Delivery", "Report"]
+__all__ = ["Commits", "Delivery", "Report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,35 +66,35 @@ class Commits:
         try:
             registered = await self._registered(dock, arrival, report)
         except Refusal as refusal:
-            if not _may_be_committed(refusal):
+            if not refusal.retryable or isinstance(refusal, Throttled):
                 await self._blobs.delete(arrival.blob.key)
             raise
         if not registered.blob_kept:
             await self._blobs.delete(arrival.blob.key)
         return _delivery(arrival, registered)
 
-    async def new(self, dock: Dock, arrivals: Sequence[Arrival], report: Report) -> dict[str, Delivery]:
+    async def together(
+        self, dock: Dock, arrivals: Sequence[Arrival], report: Report, *, waiting: list[Arrival]
+    ) -> dict[str, Delivery]:
         """Those that are plainly new, by the key of their blob; for the others nothing was done.
 
-        So it is for all of them when there is not room for all. When they are refused, nothing is kept. Raises what
-        `register` raises, but for Throttled.
+        So it is for all of them when there is not room for all, and when the source has gone. What may be committed
+        leaves `waiting`: nobody may delete its bytes from then on. Raises Unavailable.
         """
-        chosen = _alone(arrivals)
-        if len(chosen) <= 1 or dock.source.duplicates is Duplicates.REJECT:
+        firsts = _firsts(arrivals)
+        if len(firsts) <= 1 or dock.source.duplicates is Duplicates.REJECT:
             return {}
         try:
             async with self._database.transaction(dock.grant) as tx:
-                registered = await register_new(tx, dock, chosen, quotas=self._quotas)
+                registered = await register_new(tx, dock, firsts, quotas=self._quotas)
                 await report.tell(tx, dock, registered.values())
+                new = [arrival for arrival in firsts if arrival.key in registered]
+                for arrival in new:
+                    waiting.remove(arrival)
         except Throttled:
             return {}
-        except Refusal as refusal:
-            if not _may_be_committed(refusal):
-                for arrival in arrivals:
-                    await self._blobs.delete(arrival.blob.key)
-            raise
         report.committed(registered.values())
-        return {one.blob.key: _delivery(one, registered[one.key]) for one in chosen if one.key in registered}
+        return {arrival.blob.key: _delivery(arrival, registered[arrival.key]) for arrival in new}
 
     async def _registered(self, dock: Dock, arrival: Arrival, report: Report) -> Registered:
         """Bytes that are known and have been lost count as new, also those of a twin."""
@@ -114,19 +114,15 @@ class Commits:
         return registered
 
 
-def _alone(arrivals: Sequence[Arrival]) -> list[Arrival]:
+def _firsts(arrivals: Sequence[Arrival]) -> list[Arrival]:
     """Those before which none has the same key or the same bytes."""
-    keys, contents, alone = set[str](), set[bytes](), list[Arrival]()
+    keys, contents, firsts = set[str](), set[bytes](), list[Arrival]()
     for arrival in arrivals:
         if arrival.key not in keys and arrival.blob.sha256 not in contents:
-            alone.append(arrival)
+            firsts.append(arrival)
         keys.add(arrival.key)
         contents.add(arrival.blob.sha256)
-    return alone
-
-
-def _may_be_committed(refusal: Refusal) -> bool:
-    return refusal.retryable and not isinstance(refusal, Throttled)
+    return firsts
 
 
 def _delivery(arrival: Arrival, registered: Registered) -> Delivery:

@@ -46,9 +46,9 @@ async def register(tx: Transaction, dock: Dock, arrival: Arrival, *, quotas: Quo
 async def register_new(
     tx: Transaction, dock: Dock, arrivals: Sequence[Arrival], *, quotas: Quotas = NO_QUOTAS
 ) -> dict[str, Registered]:
-    """As `register` for many, by key: those that are plainly new. The others are left as if they had not been named.
+    """As `register` for those that are plainly new, by key. The others are left as if they had not been named.
 
-    No two of them have the same key, nor the same bytes.
+    No two of them have the same key, nor the same bytes. Raises Throttled `quota_exceeded`.
     """
     registered = await newcomers.register(tx, dock.source, arrivals, requester=dock.person)
     sizes = {arrival.key: arrival.blob.size for arrival in arrivals}

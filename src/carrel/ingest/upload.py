@@ -179,10 +179,9 @@ class Uploads:
     ) -> list[Delivery]:
         """What is plainly new some at a time, each of the others in a transaction of its own, in order.
 
-        A delivery among them (it was rejected) stays as it is. Repeating it is harmless: what was taken is
-        `unchanged`. What no quota has room for is rejected, and an answer
-        that says so is not kept under the memo. Raises Replayed, Invalid `idempotency_mismatch`, Throttled
-        `quota_exceeded` when there is room for none of them: then nothing is kept.
+        A delivery among them (it was rejected) stays as it is. Repeating it is harmless: what was taken is `unchanged`.
+        What no quota has room for is rejected, and an answer that says so is not kept under the memo. Raises Replayed,
+        Invalid `idempotency_mismatch`, Throttled `quota_exceeded` when there is room for none: then nothing is kept.
         """
         waiting = [arrival for arrival in arrivals if isinstance(arrival, Arrival)]
         try:
@@ -220,9 +219,7 @@ class Uploads:
     async def _part(self, dock: Dock, part: Sequence[Brought], batch: _Batch) -> list[Delivery]:
         staged = [await self._staged(dock, brought, batch) for brought in part]
         arrivals = [one for one in staged if isinstance(one, Arrival)]
-        batch.waiting[:] = [one for one in batch.waiting if one not in arrivals]
-        new = await self._commits.new(dock, arrivals, batch.report)
-        batch.waiting.extend(one for one in arrivals if one.blob.key not in new)
+        new = await self._commits.together(dock, arrivals, batch.report, waiting=batch.waiting)
         return [
             one if isinstance(one, Delivery) else new.get(one.blob.key) or await self._settle(dock, one, batch)
             for one in staged

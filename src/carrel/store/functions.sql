@@ -113,7 +113,9 @@ begin
     insert into jobs as j (tenant_id, id, kind, subject_id, owner_id, turn, due_at)
     values (tenant, job, job_kind, subject, owner, following - cost, now() + delay)
     on conflict (tenant_id, kind, subject_id) do update set asked_again = true, due_at = least(j.due_at, excluded.due_at);
-    perform pg_notify('carrel_jobs', tenant::text);
+    if delay <= interval '0' then
+        perform pg_notify('carrel_jobs', tenant::text);
+    end if;
 end
 $$;
 
@@ -145,12 +147,13 @@ $$;
 -- Looks at the front of the queue alone: whoever is new starts at the present turn, so a newcomer's job is never far back.
 -- What a tenant that is not active has asked for waits until it is; what it wants forgotten is forgotten all the same.
 -- The runs of a private source wait as long as its owner may not have one.
--- Read in the order of the turns: a planner that may sort gathers every job that waits, at each claim.
+-- Read in the order of the turns: a planner that likes to sort gathers every job that waits, at each claim. The few that
+-- were found are sorted all the same, which makes the plan look expensive enough to be compiled.
 create or replace function claim_jobs(job_kinds text[], lease interval, most integer, passed_over uuid[])
 returns table (tenant_id uuid, id uuid, kind text, subject_id uuid, owner_id uuid, attempts integer, lease_epoch bigint,
                orphaned boolean)
 language plpgsql volatile security definer set search_path = carrel, pg_temp
-set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
 begin
     return query
     with front as materialized (

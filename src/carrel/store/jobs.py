@@ -22,7 +22,8 @@ _MOST_COST: Final = 4_096
 _ENQUEUE = Statement("select enqueue_job(:id, :kind, :subject, :owner, :delay, :cost)")
 _ENQUEUE_ALL = Statement("""
     select enqueue_job(given.id, :kind, given.subject, :owner, interval '0', given.cost)
-    from unnest(:ids::uuid[], :subjects::uuid[], :costs::integer[]) given (id, subject, cost)
+    from unnest(:ids::uuid[], :subjects::uuid[], :costs::integer[]) with ordinality given (id, subject, cost, place)
+    order by given.place
 """)
 _CLAIM = Statement("select * from claim_jobs(:kinds, :lease, :most, :passed_over)")
 _REJOIN = Statement("select rejoin_queue()")

@@ -16,19 +16,21 @@ from carrel.store.progress import TOLD
 from carrel.store.transaction import Statement, Transaction
 from carrel.store.versions import Arrival, Registered
 
-# In the order of their ids: whoever brings the same keys at the same time waits, and neither waits for the other.
+# In the order of their ids: who brings the same keys at the same time waits, and two never wait for each other.
+# `offset` keeps the planner from reading all versions of the source at once. Lists are in the order of creation.
 _OPEN: Final = Statement("""
     with here as (
         select tenant_id, id, owner_id from sources
         where tenant_id = :tenant and id = :source and deleted_at is null for share
     )
-    insert into documents (tenant_id, id, source_id, owner_id, key, title)
-    select here.tenant_id, given.id, here.id, here.owner_id, given.key, given.title
-    from here, unnest(:ids::uuid[], :keys::text[], :titles::text[], :fingerprints::bytea[])
-        given (id, key, title, fingerprint)
+    insert into documents (tenant_id, id, source_id, owner_id, key, title, created_at)
+    select here.tenant_id, given.id, here.id, here.owner_id, given.key, given.title,
+           now() + given.place * interval '1 microsecond'
+    from here, unnest(:ids::uuid[], :keys::text[], :titles::text[], :fingerprints::bytea[]) with ordinality
+        given (id, key, title, fingerprint, place)
     where not exists (select from document_versions v
                       where v.tenant_id = :tenant and v.source_id = :source and v.fingerprint = given.fingerprint
-                        and v.state <> 'failed')
+                        and v.state <> 'failed' offset 0)
     order by given.id
     on conflict do nothing returning id
 """)
@@ -49,7 +51,7 @@ _ADOPT: Final = Statement(f"""
             (tenant_id, id, document_id, source_id, owner_id, number, fingerprint, media_type, size, brought_by)
         select :tenant, id, document, :source, :owner, 1, fingerprint, media_type, size, :requester::uuid from given
     )
-    update documents d set newest_version_id = given.id, updated_at = now() from given
+    update documents d set newest_version_id = given.id, updated_at = d.created_at from given
     where d.tenant_id = :tenant and d.id = given.document
 """)
 

@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 Task = Callable[[Work], Awaitable[None]]
 
 _POLL: Final = 2.0
-_NEWCOMERS: Final = 1.0  # seconds until newcomers are looked for without news of any: time makes some jobs due
+_NEWCOMERS: Final = 1.0  # seconds, after which newcomers are looked for without news of any: time makes some jobs due
 _QUICK_POLL: Final = 0.1
 _REST: Final = 1.0
 _RESTLESS: Final = 10.0  # seconds of work, after which a moment is enough
@@ -92,10 +92,11 @@ class Worker:
             await _first(self._wake, seconds=_QUICK_POLL)
 
     async def _until(self, stop: asyncio.Event, lost: asyncio.Event) -> None:
+        self._has_news = True  # what was told before, nobody has heard
         while not stop.is_set() and not lost.is_set():
             self._wake.clear()
             if not await self._claim():
-                await _first(stop, lost, self._wake, seconds=_POLL)
+                await _first(stop, lost, self._wake, seconds=_NEWCOMERS if self._running else _POLL)
                 self._take_rest()
 
     def _take_rest(self) -> None:
@@ -157,8 +158,8 @@ class Worker:
         self._wake.set()
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        tenant = self._running.pop(task).tenant
-        self._has_news = self._has_news or tenant not in self._tenants()
+        done = self._running.pop(task)  # a suspect kept the documents of newcomers waiting too
+        self._has_news = self._has_news or done.is_suspect or done.tenant not in self._tenants()
         self._wake.set()
 
     async def _finish(self, hurry: asyncio.Event) -> None:
