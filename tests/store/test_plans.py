@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from carrel.adapters.postgres import Endpoint
-from carrel.store import documents, sources, twins, versions
+from carrel.store import documents, newcomers, sources, twins, versions
 from carrel.store.transaction import Statement
 from store.test_drift import a_migrated
 from support.catalogue_checks import SERVED
@@ -93,11 +93,12 @@ async def test_a_new_tenants_documents_are_found_by_their_ids(superuser: Raw, st
     "statement",
     [
         versions._STAGE,
-        versions._READY,
+        versions._LIVE,
         versions._LOAD,
         versions._HAS_BYTES,
         versions._DELIVERED_AGAIN,
         twins._LIVE_TWIN,
+        newcomers._OPEN,
     ],
 )
 async def test_plans_that_were_made_in_a_new_database_stay_good(newborn: Raw, statement: Statement) -> None:

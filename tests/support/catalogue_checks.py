@@ -426,8 +426,9 @@ def _faults(row: asyncpg.Record, function: schema.Function | None, database: str
         yield "is not what functions.sql says"
     if row["owner"] != f"{database}_{function.owner}":
         yield f"belongs to {row['owner']}"
-    path = re.search(r"set search_path = (.+? pg_temp) as \$\$", function.sql)
-    if path is None or row["proconfig"] != [f"search_path={path[1]}"]:
+    header = function.sql.split("$$")[0].partition("security definer ")[2]
+    settings = [f"{name}={value}" for name, value in re.findall(r"set (\w+) = (.+?)\s(?=set|as)", header)]
+    if not re.fullmatch(r"search_path=.+, pg_temp", settings[0]) or row["proconfig"] != settings:
         yield "has no fixed search_path"
     if any("tenant" in argument for argument in _arguments(function.sql)):
         yield "takes a tenant"
