@@ -147,8 +147,8 @@ $$;
 -- Looks at the front of the queue alone: whoever is new starts at the present turn, so a newcomer's job is never far back.
 -- What a tenant that is not active has asked for waits until it is; what it wants forgotten is forgotten all the same.
 -- The runs of a private source wait as long as its owner may not have one.
--- Read in the order of the turns: a planner that likes to sort gathers every job that waits, at each claim. The few that
--- were found are sorted all the same, which makes the plan look expensive enough to be compiled.
+-- Read in the order of the turns: a planner that may sort gathers every job that waits, at each claim. The few that were
+-- found are sorted all the same, and up to PostgreSQL 17 that looks so expensive that each claim would be compiled.
 create or replace function claim_jobs(job_kinds text[], lease interval, most integer, passed_over uuid[])
 returns table (tenant_id uuid, id uuid, kind text, subject_id uuid, owner_id uuid, attempts integer, lease_epoch bigint,
                orphaned boolean)
