@@ -38,7 +38,11 @@ class Said:
 
 @dataclass(frozen=True)
 class Shell:
-    """`environment` is all that the commands know of Carrel; whatever the tester's own environment says is left out."""
+    """`environment` is all that the commands know of Carrel; whatever the tester's own environment says is left out.
+
+    Each command has a session of its own, so the kernel shares the cores between the commands and the tests (sched(7),
+    autogroup), as between services: a worker yields to its own API, and would hardly come on beside four other tests.
+    """
 
     home: Path
     environment: Mapping[str, str]
@@ -56,6 +60,7 @@ class Shell:
             text=True,
             timeout=seconds,
             check=False,
+            start_new_session=True,
         )
         return Said(done.returncode, done.stdout, done.stderr)
 
@@ -69,6 +74,7 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one call, and no lock
         )
 

@@ -109,6 +109,7 @@ def _work(request: Mapping[str, Any], files: Sequence[int], run: Any) -> NoRetur
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
+    os.setsid()
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
