@@ -6,6 +6,7 @@ from that time: a server that stalls cannot hide the requests that nobody could 
 
 import asyncio
 import json
+import random
 import sys
 import time
 from collections import Counter
@@ -43,10 +44,23 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """`rate` requests in a second, evenly spaced."""
+    """`rate` requests in a second, evenly spaced; with a seed at random times, as people come (a Poisson process).
+
+    Two evenly spaced loads would keep the phase that they happened to begin with: the same of their requests would
+    meet, again and again.
+    """
 
     rate: float
     seconds: float
+    seed: int | None = None
+
+    def arrivals(self) -> list[float]:
+        """In seconds from the beginning, `rate * seconds` of them."""
+        number = round(self.rate * self.seconds)
+        if self.seed is None:
+            return [one / self.rate for one in range(number)]
+        drawn = random.Random(self.seed)  # noqa: S311 - times, not secrets
+        return sorted(drawn.uniform(0.0, self.seconds) for _ in range(number))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +184,8 @@ def _length(head: bytes) -> int:
 async def _open(load: Open, ask: Callable[[int], Awaitable[int]], tally: _Tally) -> None:
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
-        for number in range(round(load.rate * load.seconds)):
-            due = began + number / load.rate
+        for number, arrival in enumerate(load.arrivals()):
+            due = began + arrival
             await asyncio.sleep(due - time.perf_counter())
             group.create_task(tally.note(ask(number), due))
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -20,6 +21,7 @@ from carrel.api.app import create_app
 from carrel.domain.limits import Limit, Rates, RouteClass
 from carrel.ports.limits import Limiter
 from carrel.ports.model import Draft, Model, Prompt
+from carrel.tenancy import pace
 from carrel.tenancy.limits import Gate
 from carrel.wiring import assemble
 from support.redis_server import a_redis
@@ -119,6 +121,22 @@ async def test_a_call_is_counted_after_its_permission_and_before_its_body(
         assert (await Caller(client, owner.key)("POST", "/v1/chat", content=b"no json")).status_code == 429
 
 
+async def test_whoever_wanted_more_than_it_may_comes_in_evenly(
+    a_door: Door, owner: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(monotonic=lambda: 0.0)
+    monkeypatch.setattr(pace, "time", clock)
+    async with a_door(Rates(together={RouteClass.OTHER: Limit(2, 1)})) as client:
+        caller = Caller(client, owner.key)
+        async with asyncio.timeout(60):
+            while (await caller("GET", "/v1/sources")).status_code == 200:
+                pass
+        await asyncio.sleep(1.1)  # the window is empty, and would let two in at once
+        clock.monotonic = lambda: 1.1
+        statuses = [(await caller("GET", "/v1/sources")).status_code for _ in range(3)]
+    assert statuses == [200, 429, 429]
+
+
 async def test_when_the_limiter_is_away_calls_are_let_through_and_it_counts_again_by_itself(
     a_door: Door, owner: Caller, tmp_path: Path
 ) -> None:
@@ -129,6 +147,7 @@ async def test_when_the_limiter_is_away_calls_are_let_through_and_it_counts_agai
             assert (await caller("POST", "/v1/search", json=SEARCH)).status_code == 200
             assert (await caller("POST", "/v1/search", json=SEARCH)).status_code == 429
             server.stop()
+            await asyncio.sleep(1)  # for so long a refusal is believed
             for _ in range(3):
                 uncounted = await caller("POST", "/v1/search", json=SEARCH)
                 assert (uncounted.status_code, told(uncounted)) == (200, (None, None))

@@ -11,11 +11,12 @@ import structlog
 from carrel.domain.access import Principal, enter
 from carrel.domain.errors import Throttled, Unavailable
 from carrel.domain.ids import TenantId
-from carrel.domain.limits import Rates, RouteClass, Standing, class_of
+from carrel.domain.limits import Limit, Rates, RouteClass, Standing, class_of
 from carrel.domain.rights import Permission
 from carrel.ports.limits import Limiter
 from carrel.store import rates
 from carrel.store.transaction import Database
+from carrel.tenancy.pace import Pace
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,7 @@ class Gate:
     uncounted: int = 0
     _known: dict[TenantId, _Known] = field(default_factory=dict)
     _streams: dict[TenantId, int] = field(default_factory=dict)
+    _pace: Pace = field(default_factory=Pace)
     _blind: bool = False
 
     async def admit(self, principal: Principal, permission: Permission) -> Standing | None:
@@ -88,12 +90,17 @@ class Gate:
         tightest: Standing | None = None
         for limit, key in wanted:
             if limit is not None:
-                standing = await self.limiter.hit(limit, *key)
+                standing = self._pace.refusal(limit, key) or await self._hit(limit, key)
                 if not standing.allowed:
                     return standing
                 if tightest is None or standing.remaining < tightest.remaining:
                     tightest = standing
         return tightest
+
+    async def _hit(self, limit: Limit, key: tuple[str, ...]) -> Standing:
+        standing = await self.limiter.hit(limit, *key)
+        self._pace.note(standing, key)
+        return standing
 
     async def _own(self, principal: Principal, permission: Permission) -> Rates:
         """Read once in five seconds: whoever comes while it is read takes what was known before."""
@@ -115,6 +122,7 @@ class Gate:
         return fresh
 
     def _let_through(self) -> None:
+        self._pace.clear()
         self.uncounted += 1
         if not self._blind:
             self._blind = True
