@@ -1,10 +1,10 @@
 """A noisy neighbour: one tenant alone, then while another has thousands of documents queued and asks four times.
 
-The victim searches in an open loop, then brings single documents, one after the other. Meanwhile the neighbour's queue
-is worked on and never falls below its size, since it brings as many as are read; it may search as often as the victim
-does and asks four times as often, so three of four of its searches are refused: what all that costs is the noise. The
-victim's two quiet runs stand before and after the noisy one, so that a machine that grows slower meanwhile is seen; the
-neighbour's documents lie in the queue then too, but its source is paused.
+The victim searches in an open loop, at random times as people do, then brings single documents, one after the other.
+Meanwhile the neighbour's queue is worked on and never falls below its size, since it brings as many as are read; it may
+search as often as the victim does and asks four times as often, so three of four of its searches are refused: what all
+that costs is the noise. The victim's two quiet runs stand before and after the noisy one, so that a machine that grows
+slower meanwhile is seen; the neighbour's documents lie in the queue then too, but its source is paused.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ _WORSE: Final = 1.5
 _LATER: Final = 2.0
 _RATE: Final = 10.0  # the victim's searches in a second
 _TIMES: Final = 4
+_VICTIM, _NEIGHBOUR = 1, 2  # seeds of the times at which they ask
 _BATCH: Final = 100
 _LOOK: Final = 1.0
 _REST: Final = 0.3  # seconds between two of the victim's documents
@@ -77,7 +78,7 @@ class _Place:
     notes: Iterator[Text]
 
     async def lived(self, seconds: float, documents: int) -> _Half:
-        searches = await drive(self.url, self.calls, Open(_RATE, seconds))
+        searches = await drive(self.url, self.calls, Open(_RATE, seconds, _VICTIM))
         return _Half(searches, await self.brought(documents))
 
     async def brought(self, documents: int) -> tuple[float, ...]:
@@ -119,8 +120,9 @@ async def _disturbed(place: _Place, size: _Size, batches: Iterator[Sequence[Text
     before = (await place.neighbour.counts())["ready"]
     await place.neighbour.resume()
     async with _bringing(place.neighbour, batches, size.queued):
-        asked = drive(place.url, place.noise, Open(_RATE * _TIMES, size.seconds))
-        neighbour, victim = await asyncio.gather(asked, drive(place.url, place.calls, Open(_RATE, size.seconds)))
+        asked = drive(place.url, place.noise, Open(_RATE * _TIMES, size.seconds, _NEIGHBOUR))
+        searching = drive(place.url, place.calls, Open(_RATE, size.seconds, _VICTIM))
+        neighbour, victim = await asyncio.gather(asked, searching)
         ready = await place.brought(size.single)
     counts = await place.neighbour.counts()
     await place.neighbour.pause()
@@ -169,7 +171,7 @@ def _searching(alone: Sequence[_Half], noise: _Noise, size: _Size) -> Row:
         f"{victim.at(99):.1f} ms, {worse:.2f} times {quiet:.1f} ms alone; {failed} errors",
         f"≤ {_WORSE} times its p99 alone",
         worse <= _WORSE and not failed,
-        f"two tenants of {size.chunks:,} chunks; the victim asks {_RATE:.0f} times a second in an open loop; the"
+        f"two tenants of {size.chunks:,} chunks; the victim asks {_RATE:.0f} times a second at random times; the"
         f" neighbour {_RATE * _TIMES:.0f} times with a limit of {_RATE:.0f}, so {refused} of its searches are answered"
         f" 429 and {len(noise.neighbour.latencies)} with hits, while it has {noise.queued:,} documents queued and"
         f" {noise.read} are read; alone before ({outcomes[0].sentence}) and after ({outcomes[1].sentence}), disturbed"
