@@ -1,11 +1,13 @@
 """The instruments' own arithmetic."""
 
 import asyncio
+import math
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 
@@ -115,6 +117,15 @@ async def test_a_stall_shows_in_the_latency_of_every_request_that_was_due_meanwh
     assert outcome.at(100) >= stall * 1000
     assert len(late) >= 10
     assert outcome.failed == 0
+
+
+def test_requests_are_due_evenly_or_at_random_times_that_a_seed_repeats() -> None:
+    assert Open(rate=4, seconds=1.0).arrivals() == [0.0, 0.25, 0.5, 0.75]
+    drawn = Open(rate=10, seconds=20.0, seed=1).arrivals()
+    gaps = [late - early for early, late in pairwise(drawn)]
+    assert drawn == Open(rate=10, seconds=20.0, seed=1).arrivals() != Open(rate=10, seconds=20.0, seed=2).arrivals()
+    assert (len(drawn), min(drawn) >= 0, max(drawn) <= 20) == (200, True, True)
+    assert sum(gap > 0.1 for gap in gaps) / len(gaps) == pytest.approx(math.exp(-1), abs=0.1)  # as in a Poisson process
 
 
 async def test_clients_that_wait_send_no_more_than_they_are_answered() -> None:

@@ -47,6 +47,16 @@ def test_after_a_refusal_calls_come_as_far_apart_as_the_limit_has_it(clock: Cloc
     assert passed == list(range(48, 128, 8))
 
 
+def test_whoever_waits_as_it_is_told_has_as_many_calls_as_its_limit_says(clock: Clock) -> None:
+    paced, limit, passed = Pace(), Limit(480, 60), 0
+    paced.note(refused(limit, 1.0), WHO)
+    for _ in range(30):
+        clock.now += 1.0  # what Retry-After says at least
+        while paced.refusal(limit, WHO) is None:
+            passed += 1
+    assert passed == 29 * 8 + 1
+
+
 def test_what_is_told_is_when_the_window_has_room_though_it_is_asked_again_before(clock: Clock) -> None:
     paced = Pace()
     paced.note(refused(HOUR, 600.0), WHO)

@@ -22,9 +22,10 @@ class _Held:
 
 
 class Pace:
-    """After a call for which nothing was left, calls come evenly: as far apart as the limit has it, a second at most.
+    """After a call for which nothing was left, room comes back evenly: for one call in the time that the limit has for
+    one, a second at most. Whoever waits finds the room for all of that time.
 
-    A window alone would let them in as they came before: ten at once, every second anew. It ends when nothing was
+    A window alone would let calls in as they came before: ten at once, every second anew. It ends when nothing was
     refused for as long as the window is, a minute at most. What is kept here is this process's own.
     """
 
@@ -41,7 +42,7 @@ class Pace:
         if held.closed > now:
             self._hold(limit, key, held.closed, held.told)
             return Standing(limit, allowed=False, remaining=0, wait=held.told - now)
-        held.closed = held.told = now + min(limit.seconds / limit.amount, _LONGEST_GAP)
+        held.closed = held.told = held.closed + min(limit.seconds / limit.amount, _LONGEST_GAP)
         return None
 
     def note(self, standing: Standing, key: tuple[str, ...]) -> None:
