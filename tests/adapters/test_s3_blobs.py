@@ -25,6 +25,7 @@ TENANT = TenantId(uuid.uuid4())
 
 DEEDS: dict[str, Callable[[S3Blobs, str], Awaitable[object]]] = {
     "a small put": lambda blobs, _: blobs.put(TENANT, pieces(b"x"), limit=1),
+    "several": lambda blobs, _: blobs.put_all(TENANT, [b"x", b"y"]),
     "a large put": lambda blobs, _: blobs.put(TENANT, pieces(b"x" * (6 << 20)), limit=7 << 20),
     "a read": lambda blobs, key: _all(blobs.read(key)),
     "a deletion": lambda blobs, key: blobs.delete(key),

@@ -1,6 +1,7 @@
 """What every blob store promises (ports/blobs.py), tried on a folder and on a bucket."""
 
 import asyncio
+import errno
 import hashlib
 import os
 import time
@@ -105,17 +106,64 @@ async def test_a_sender_that_breaks_off_leaves_nothing(kept: Kept, sent: int) ->
     assert kept.names() == []
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_a_step_that_ends_after_all_was_dropped_leaves_nothing(tmp_path: Path, *, whole: bool) -> None:
+@pytest.mark.parametrize("steps", range(4))
+def test_a_step_that_ends_after_all_was_dropped_leaves_nothing(tmp_path: Path, steps: int) -> None:
     """Whoever is cancelled does not wait for the thread that writes."""
-    draft = _Draft(tmp_path / "one.part")
-    draft.append(b"half")
-    if whole:
-        draft.finish(b" and half", tmp_path / "one")
+    draft = _Draft(tmp_path, f"{TENANT}/one")
+    course: list[Callable[[], None]] = [
+        lambda: draft.append(b"half"),
+        draft.sync,
+        draft.rename,
+        lambda: draft.append(b"late"),
+    ]
+    for step in course[:steps]:
+        step()
     draft.drop()
-    draft.append(b"late")
-    draft.finish(b"later", tmp_path / "one")
-    assert list(tmp_path.iterdir()) == []
+    for step in course[steps:]:
+        step()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+async def test_several_come_back_in_their_order(kept: Kept) -> None:
+    contents = [os.urandom(size) for size in (1, 70_000, 4096, 1, 30)] * 5
+    blobs = await kept.blobs.put_all(TENANT, [*contents, b"", contents[0]])
+    assert [await read(kept.blobs, blob.key) for blob in blobs] == [*contents, b"", contents[0]]
+    said = [(blob.size, blob.sha256, blob.head) for blob in blobs]
+    assert said == [(len(one), hashlib.sha256(one).digest(), one[:4096]) for one in [*contents, b"", contents[0]]]
+    assert len(kept.names()) == len({blob.key for blob in blobs}) == len(contents) + 2
+    assert {blob.key.split("/", 1)[0] for blob in blobs} == {str(TENANT)}
+    assert await kept.blobs.put_all(TENANT, []) == []
+
+
+async def test_when_one_of_several_cannot_be_kept_none_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs, sync = LocalBlobs(tmp_path), os.fsync
+    synced = 0
+
+    def full(descriptor: int) -> None:
+        nonlocal synced
+        synced += 1
+        if synced > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Unavailable, match="No space left on device"):
+        await blobs.put_all(TENANT, [b"one", b"two", b"three", b"four"])
+    assert list((tmp_path / str(TENANT)).iterdir()) == []
+    monkeypatch.undo()
+    assert len(await blobs.put_all(TENANT, [b"one", b"two"])) == 2
+
+
+async def test_several_that_are_cancelled_leave_nothing(kept: Kept) -> None:
+    for pause in (0.0, 0.001, 0.004, 0.01):
+        task = asyncio.create_task(kept.blobs.put_all(TENANT, [b"x" * 1000] * 30))
+        await asyncio.sleep(pause)
+        task.cancel()
+        kept_all = await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(kept_all[0], list | asyncio.CancelledError)
+        for blob in kept_all[0] if isinstance(kept_all[0], list) else []:
+            await kept.blobs.delete(blob.key)
+    assert kept.names() == []
 
 
 @pytest.mark.parametrize("sent", [10, LARGE])

@@ -23,7 +23,7 @@ from carrel.domain.library import Outcome, Source
 from carrel.domain.origins import Reason
 from carrel.domain.quotas import NO_QUOTAS, Quotas
 from carrel.ingest.dock import Arrival, Dock, mend, register
-from carrel.ingest.upload import MOST_BYTES, SMALL, Held, Uploads
+from carrel.ingest.upload import SMALL, Held, Uploads
 from carrel.ports.blobs import Blobs
 from carrel.ports.origins import Failed, Found, Gone, Known, Origin, Same, Sight
 from carrel.store import audit, erasure, jobs, source_items, sources, versions
@@ -125,7 +125,7 @@ class Taking:
             if isinstance(brought, Held):
                 if await self._is_unchanged(visit, sight, brought, known):
                     return Taken.UNCHANGED
-                blob = await self._blobs.put(visit.grant.tenant, _once(brought.content), limit=MOST_BYTES)
+                (blob,) = await self._blobs.put_all(visit.grant.tenant, [brought.content])
                 brought = Arrival(brought.key, blob, brought.media_type)
             return await self._register(visit, sight, brought, known)
         except _ItemRefused as refused:
@@ -141,7 +141,9 @@ class Taking:
         first = await anext(content, b"")
         if first:
             self._uploads.judge(sight.key, sight.media_type, first[:_HEAD])
-        return await self._uploads.take(dock, sight.key, _once(first, content), declared=sight.media_type, room=SMALL)
+        return await self._uploads.take(
+            dock, sight.key, _chained(first, content), declared=sight.media_type, room=SMALL
+        )
 
     async def _is_unchanged(self, visit: Visit, sight: Found, held: Held, known: source_items.Known) -> bool:
         document = document_id(visit.source.id, held.key)
@@ -234,8 +236,7 @@ async def _from_place(content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         raise _ItemRefused(refusal) from refusal
 
 
-async def _once(first: bytes, rest: AsyncIterator[bytes] | None = None) -> AsyncIterator[bytes]:
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
-    if rest is not None:
-        async for piece in rest:
-            yield piece
+    async for piece in rest:
+        yield piece

@@ -217,7 +217,7 @@ class Uploads:
         return {one.key: Delivery(one.key, Outcome.UNCHANGED, document, sha256=one.sha256) for one, document in found}
 
     async def _part(self, dock: Dock, part: Sequence[Brought], batch: _Batch) -> list[Delivery]:
-        staged = [await self._staged(dock, brought, batch) for brought in part]
+        staged = await self._staged(dock, part, batch)
         arrivals = [one for one in staged if isinstance(one, Arrival)]
         new = await self._commits.together(dock, arrivals, batch.report, waiting=batch.waiting)
         return [
@@ -225,16 +225,14 @@ class Uploads:
             for one in staged
         ]
 
-    async def _staged(self, dock: Dock, brought: Brought, batch: _Batch) -> Arrival | Delivery:
-        """A small file is written to the disk now, unless its document has these bytes."""
-        if not isinstance(brought, Held):
-            return brought
-        if known := batch.known.get(brought.key):
-            return known
-        blob = await self._blobs.put(dock.grant.tenant, _chained([brought.content]), limit=MOST_BYTES)
-        arrival = Arrival(brought.key, blob, brought.media_type)
-        batch.waiting.append(arrival)
-        return arrival
+    async def _staged(self, dock: Dock, part: Sequence[Brought], batch: _Batch) -> list[Arrival | Delivery]:
+        """The small files are written to the disk now, but for those whose documents have these bytes."""
+        new = [one for one in part if isinstance(one, Held) and one.key not in batch.known]
+        blobs = await self._blobs.put_all(dock.grant.tenant, [one.content for one in new])
+        arrivals = {one.key: Arrival(one.key, blob, one.media_type) for one, blob in zip(new, blobs, strict=True)}
+        batch.waiting.extend(arrivals.values())
+        known: dict[str, Arrival | Delivery] = {**batch.known, **arrivals}
+        return [known[one.key] if isinstance(one, Held) else one for one in part]
 
     async def _settle(self, dock: Dock, arrival: Arrival, batch: _Batch) -> Delivery:
         """What no quota has room for is rejected alone: the others are taken."""
@@ -308,12 +306,11 @@ async def _read_ahead(content: AsyncIterator[bytes], most: int) -> tuple[bytes, 
     return b"".join(held), _chained(held, content)
 
 
-async def _chained(held: list[bytes], rest: AsyncIterator[bytes] | None = None) -> AsyncIterator[bytes]:
+async def _chained(held: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     for piece in held:
         yield piece
-    if rest is not None:
-        async for piece in rest:
-            yield piece
+    async for piece in rest:
+        yield piece
 
 
 def _now() -> float:

@@ -1,6 +1,6 @@
 """Keeping the bytes that were uploaded."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -10,10 +10,14 @@ from carrel.domain.library import Blob
 
 
 class Blobs(Protocol):
-    """Each tenant's bytes under its own prefix. `put` returns only when the bytes would survive a power cut."""
+    """Each tenant's bytes under its own prefix. What is put would survive a power cut from then on."""
 
     async def put(self, tenant: TenantId, content: AsyncIterator[bytes], *, limit: int) -> Blob:
         """Raises TooLarge as soon as more than `limit` bytes have come; then nothing is kept."""
+        ...
+
+    async def put_all(self, tenant: TenantId, contents: Sequence[bytes]) -> list[Blob]:
+        """Small ones at once, which costs less than one after the other. When one cannot be kept, none is."""
         ...
 
     def as_file(self, key: str) -> AbstractAsyncContextManager[Path]:

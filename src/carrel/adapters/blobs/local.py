@@ -5,7 +5,7 @@ import hashlib
 import math
 import os
 import uuid
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -30,22 +30,32 @@ class LocalBlobs:
         self._root = root
 
     async def put(self, tenant: TenantId, content: AsyncIterator[bytes], *, limit: int) -> Blob:
-        key = f"{tenant}/{uuid.uuid4()}"
-        draft = _Draft(self._root / f"{key}.part")
-        try:
+        async with self._drafts(tenant, 1) as drafts:
             piece = b""
             async for following in gathered(_bounded(content, limit), least=_PIECE):  # a small file is one step
                 if piece:
-                    await asyncio.to_thread(draft.append, piece)
+                    await asyncio.to_thread(drafts[0].append, piece)
                 piece = following
-            await asyncio.to_thread(draft.finish, piece, self._root / key)
+            await asyncio.to_thread(_finish, drafts, [piece])
+        return drafts[0].blob
+
+    async def put_all(self, tenant: TenantId, contents: Sequence[bytes]) -> list[Blob]:
+        async with self._drafts(tenant, len(contents)) as drafts:
+            await asyncio.to_thread(_finish, drafts, contents)
+        return [draft.blob for draft in drafts]
+
+    @asynccontextmanager
+    async def _drafts(self, tenant: TenantId, number: int) -> AsyncIterator[Sequence["_Draft"]]:
+        """What to write to. All are dropped when one of them cannot be written. Raises Unavailable."""
+        drafts = [_Draft(self._root, f"{tenant}/{uuid.uuid4()}") for _ in range(number)]
+        try:
+            yield drafts
         except OSError as error:
-            await asyncio.to_thread(draft.drop)
+            await asyncio.to_thread(_drop, drafts)
             raise Unavailable(f"The blob store cannot write: {error.strerror}.", code="blobs_unavailable") from error
         except BaseException:
-            await asyncio.to_thread(draft.drop)
+            await asyncio.to_thread(_drop, drafts)
             raise
-        return Blob(key, draft.size, draft.digest.digest(), draft.head)
 
     @asynccontextmanager
     async def as_file(self, key: str) -> AsyncIterator[Path]:
@@ -140,50 +150,77 @@ class _Draft:
     Whoever is cancelled does not wait for the step that is under way: after `drop` it leaves nothing behind.
     """
 
-    def __init__(self, part: Path) -> None:
-        self._part = part
+    def __init__(self, root: Path, key: str) -> None:
+        self._key = key
+        self._whole = root / key
+        self._part = root / f"{key}.part"
         self._file: BinaryIO | None = None
         self._steps = Lock()
-        self._kept: Path | None = None
-        self._dropped = False
-        self.digest = hashlib.sha256()
-        self.size = 0
-        self.head = b""
+        self._is_whole = False
+        self._is_dropped = False
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._head = b""
+
+    @property
+    def folder(self) -> Path:
+        return self._whole.parent
+
+    @property
+    def blob(self) -> Blob:
+        return Blob(self._key, self._size, self._digest.digest(), self._head)
 
     def append(self, piece: bytes) -> None:
+        """The file is made with its first bytes."""
         with self._steps:
-            if not self._dropped:
-                self._append(piece)
-
-    def finish(self, piece: bytes, whole: Path) -> None:
-        """With the last piece. Only after the rename has reached the disk would it survive a power cut as `whole`."""
-        with self._steps:
-            if self._dropped:
+            if self._is_dropped:
                 return
-            with self._append(piece) as file:
+            self._file = file = self._file or _create(self._part)
+            file.write(piece)
+            self._digest.update(piece)
+            self._size += len(piece)
+            self._head += piece[: _HEAD - len(self._head)]
+
+    def sync(self) -> None:
+        with self._steps:
+            if self._file is None or self._is_dropped:
+                return
+            with self._file as file:
                 file.flush()
                 os.fsync(file.fileno())
-            self._part.rename(whole)
-            self._kept = whole
-            _sync_folder(whole.parent)
+
+    def rename(self) -> None:
+        """Only when the folder is synced too would the file survive a power cut under its name."""
+        with self._steps:
+            if not self._is_dropped:
+                self._part.rename(self._whole)
+                self._is_whole = True
 
     def drop(self) -> None:
         """The bytes that nobody wants after all; also when the disk took not all of them."""
         with self._steps:
-            self._dropped = True
+            self._is_dropped = True
             with suppress(OSError):
                 if self._file is not None:
                     self._file.close()
-            (self._kept or self._part).unlink(missing_ok=True)
+            (self._whole if self._is_whole else self._part).unlink(missing_ok=True)
 
-    def _append(self, piece: bytes) -> BinaryIO:
-        """The file, which is made with its first bytes."""
-        self._file = file = self._file or _create(self._part)
-        file.write(piece)
-        self.digest.update(piece)
-        self.size += len(piece)
-        self.head += piece[: _HEAD - len(self.head)]
-        return file
+
+def _finish(drafts: Sequence[_Draft], last: Sequence[bytes]) -> None:
+    """With their last pieces: of the file system one visit, since it writes down its changes once for all of them."""
+    for draft, piece in zip(drafts, last, strict=True):
+        draft.append(piece)
+    for draft in drafts:
+        draft.sync()
+    for draft in drafts:
+        draft.rename()
+    for folder in {draft.folder for draft in drafts}:
+        _sync_folder(folder)
+
+
+def _drop(drafts: Sequence[_Draft]) -> None:
+    for draft in drafts:
+        draft.drop()
 
 
 def _create(part: Path) -> BinaryIO:

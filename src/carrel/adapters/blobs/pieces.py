@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-__all__ = ["gathered"]
+__all__ = ["gathered", "once"]
 
 
 async def gathered(content: AsyncIterator[bytes], *, least: int) -> AsyncIterator[bytes]:
@@ -15,3 +15,7 @@ async def gathered(content: AsyncIterator[bytes], *, least: int) -> AsyncIterato
             held.clear()
     if held:
         yield bytes(held)
+
+
+async def once(content: bytes) -> AsyncIterator[bytes]:
+    yield content

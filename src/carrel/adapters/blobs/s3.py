@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import re
 import uuid
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
-from carrel.adapters.blobs.pieces import gathered
+from carrel.adapters.blobs.pieces import gathered, once
 from carrel.domain.errors import NotFound, Refusal, TooLarge, Unavailable
 from carrel.domain.ids import TenantId
 from carrel.domain.library import Blob
@@ -67,9 +67,29 @@ class S3Blobs:
                 await self._put_in_parts(name, bytes(first), pieces)
                 break
         else:
-            with self._translated("written", absent=None):
-                await obstore.put_async(self._store, name, bytes(first), mode="create", use_multipart=False)
+            await self._put_at_once(name, bytes(first))
         return taken.blob(key)
+
+    async def put_all(self, tenant: TenantId, contents: Sequence[bytes]) -> list[Blob]:
+        several = asyncio.Semaphore(_AT_ONCE)
+
+        async def put(content: bytes) -> Blob:
+            async with several:
+                return await self.put(tenant, once(content), limit=len(content))
+
+        puts: list[asyncio.Task[Blob]] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                puts += [group.create_task(put(content)) for content in contents]
+        except BaseException as failed:
+            for done in puts:
+                if not done.cancelled() and done.exception() is None:
+                    with suppress(Unavailable):
+                        await self.delete(done.result().key)
+            if isinstance(failed, BaseExceptionGroup):
+                raise failed.exceptions[0] from None
+            raise
+        return [done.result() for done in puts]
 
     @asynccontextmanager
     async def as_file(self, key: str) -> AsyncIterator[Path]:
@@ -136,21 +156,34 @@ class S3Blobs:
             await obstore.delete_async(self._store, probe)
         return seen["last_modified"]
 
+    async def _put_at_once(self, name: str, content: bytes) -> None:
+        put = obstore.put_async(self._store, name, content, mode="create", use_multipart=False)
+        async with self._unless_broken_off(name, put) as upload:
+            await asyncio.shield(upload)
+
     async def _put_in_parts(self, name: str, first: bytes, rest: AsyncIterator[bytes]) -> None:
         """The content is read in the task of who sends it; the upload is told when that breaks off."""
         feed = _Feed()
-        upload = asyncio.ensure_future(
-            obstore.put_async(self._store, name, feed.pieces(), chunk_size=_PART, max_concurrency=1)
-        )
-        try:
-            with self._translated("written", absent=None):
+        put = obstore.put_async(self._store, name, feed.pieces(), chunk_size=_PART, max_concurrency=1)
+        async with self._unless_broken_off(name, put) as upload:
+            try:
                 await feed.hand(first, upload)
                 async for piece in gathered(rest, least=_PIECE):
                     await feed.hand(piece, upload)
                 await feed.hand(None, upload)
                 await asyncio.shield(upload)
+            except BaseException:
+                feed.break_off()
+                raise
+
+    @asynccontextmanager
+    async def _unless_broken_off(self, name: str, put: Awaitable[object]) -> AsyncIterator["asyncio.Future[Any]"]:
+        """The upload; what it has written all the same is removed when whoever waits for it does not get to its end."""
+        upload = asyncio.ensure_future(put)
+        try:
+            with self._translated("written", absent=None):
+                yield upload
         except BaseException:
-            feed.break_off()
             await asyncio.wait({upload}, timeout=_FAREWELL)
             if upload.done() and upload.exception() is None:
                 await self.delete(name.removeprefix(self._prefix))
