@@ -9,7 +9,7 @@ from typing import Final
 from carrel.ask.answer import Absent, Answerer, Bill, Delta, Finished
 from carrel.ask.authorize import Leave, authorize
 from carrel.ask.ground import ground
-from carrel.ask.judge import Assessment, Verdict, assess, judge
+from carrel.ask.judge import Verdict, assess, judge
 from carrel.ask.prompt import Brief
 from carrel.ask.question import LONGEST, MOST_HITS, Asker, Question, judged, judged_filters
 from carrel.ask.retrieve import BOTH, Leg, Need, Retrieved, Retriever
@@ -20,7 +20,6 @@ from carrel.domain.chats import Turn
 from carrel.domain.errors import Denied, Invalid, ModelFailed
 from carrel.domain.filters import Filter, Filters
 from carrel.domain.ids import BotId, ChatId, SourceId, UserId
-from carrel.domain.precedence import Place, Precedence
 from carrel.domain.prices import NO_PRICES, Prices
 from carrel.domain.quotas import NO_QUOTAS, Level, Quotas
 from carrel.domain.rights import Permission
@@ -98,7 +97,6 @@ Event = Evidence | Delta | Done
 class Allowed:
     """A chat that may begin: every refusal that has a status of its own lies behind it."""
 
-    principal: Principal
     leave: Leave
     asked: Asked
     history: tuple[Turn, ...] = ()
@@ -118,7 +116,6 @@ class Asking:
         models: Models,
         asker: Asker,
         analyzer: Analyzer,
-        precedence: Precedence,
         quotas: Quotas = NO_QUOTAS,
         prices: Prices = NO_PRICES,
     ) -> None:
@@ -130,7 +127,6 @@ class Asking:
         self._models = models
         self._asker = asker
         self._analyzer = analyzer
-        self._precedence = precedence
 
     @property
     def degraded(self) -> Mapping[str, int]:
@@ -157,16 +153,11 @@ class Asking:
         """
         started = time.perf_counter()
         query, filters, limit = _judged(wish)
-        with self._precedence.asking(principal, Permission.SEARCH) as place:
-            await place.give_way()
-            leave = await authorize(
-                self._database, principal, Permission.SEARCH, _wish(wish), tenant_names=wish.tenants
-            )
-            retrieved, assessment = await self._assessed(
-                leave, question or query, place=place, limit=max(limit, _BASIS), filters=filters, legs=wish.legs
-            )
-        took = (time.perf_counter() - started) * 1000
-        return Found(assessment.passages[:limit], took, retrieved.dropped, retrieved.alarms)
+        leave = await authorize(self._database, principal, Permission.SEARCH, _wish(wish), tenant_names=wish.tenants)
+        question = question or await self._asker.understand(query, flow=leave.grant.tenant)
+        retrieved = await self._retrieve(leave, question, limit=max(limit, _BASIS), filters=filters, legs=wish.legs)
+        hits = assess(self._analyzer, question, retrieved).passages[:limit]
+        return Found(hits, (time.perf_counter() - started) * 1000, retrieved.dropped, retrieved.alarms)
 
     async def allow(self, principal: Principal, wish: ChatWish) -> Allowed:
         """Raises Denied, NotFound (also for a chat that is not one's own), Invalid."""
@@ -182,7 +173,7 @@ class Asking:
                 await chats.demand(tx, wish.chat)
                 history = await chats.turns(tx, wish.chat, _HISTORY)
         asked = Asked(UserId(principal.user), message, wish.chat, wish.bot, end_user)
-        return Allowed(principal, leave, asked, history)
+        return Allowed(leave, asked, history)
 
     async def chat(self, allowed: Allowed, *, memo: Memo[Remembered] | None = None) -> AsyncGenerator[Event]:
         """Evidence, then the answer piece by piece, then the whole, remembered; no transaction is open meanwhile.
@@ -205,8 +196,9 @@ class Asking:
         self, allowed: Allowed, reserved: Reserved, memo: Memo[Remembered] | None, *, model: Model, bill: Bill
     ) -> AsyncGenerator[Event]:
         brief = await self._brief(allowed, model, bill)
-        with self._precedence.asking(allowed.principal, Permission.ASK) as place:
-            _, assessment = await self._assessed(allowed.leave, brief.asked, place=place, limit=_DEPTH)
+        question = await self._asker.understand(brief.asked, flow=allowed.leave.grant.tenant)
+        retrieved = await self._retrieve(allowed.leave, question, limit=_DEPTH, filters=None)
+        assessment = assess(self._analyzer, question, retrieved)
         verdict = judge(assessment)
         best = max((passage.confidence for passage in assessment.passages), default=0.0)
         passages, warnings = verdict.evidence or verdict.nearest, reserved.hold.warnings
@@ -283,27 +275,8 @@ class Asking:
             async with self._database.transaction(grant) as tx:
                 await quotas.release(tx, reserved.hold)
 
-    async def _assessed(
-        self,
-        leave: Leave,
-        asked: str | Question,
-        *,
-        place: Place,
-        limit: int,
-        filters: Filters = None,
-        legs: frozenset[Leg] = BOTH,
-    ) -> tuple[Retrieved, Assessment]:
-        await place.give_way()
-        question = asked
-        if not isinstance(question, Question):
-            question = await self._asker.understand(question, flow=leave.grant.tenant)
-        await place.give_way()
-        retrieved = await self._retrieve(leave, question, limit=limit, filters=filters, legs=legs)
-        await place.give_way()
-        return retrieved, assess(self._analyzer, question, retrieved)
-
     async def _retrieve(
-        self, leave: Leave, question: Question, *, limit: int, filters: Filters, legs: frozenset[Leg]
+        self, leave: Leave, question: Question, *, limit: int, filters: Filters, legs: frozenset[Leg] = BOTH
     ) -> Retrieved:
         if leave.generation is None:
             return Retrieved((), (), 0.0)

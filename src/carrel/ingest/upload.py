@@ -12,7 +12,6 @@ from carrel.domain.errors import Conflict, Invalid, Throttled, Unavailable
 from carrel.domain.ids import SourceId, document_id
 from carrel.domain.keys import document_key
 from carrel.domain.library import Blob, Document, DocumentStatus, Outcome, Source
-from carrel.domain.precedence import FIRST, Place, Precedence
 from carrel.domain.quotas import NO_QUOTAS, Quotas, Resource
 from carrel.domain.rights import Permission
 from carrel.ingest.commit import Commits, Delivery, Report
@@ -67,16 +66,7 @@ class Uploads:
     `quotas` are those of tenants that have none of their own.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        blobs: Blobs,
-        *,
-        judge_type: JudgeType,
-        quotas: Quotas = NO_QUOTAS,
-        precedence: Precedence | None = None,
-    ) -> None:
-        self._precedence = precedence
+    def __init__(self, database: Database, blobs: Blobs, *, judge_type: JudgeType, quotas: Quotas = NO_QUOTAS) -> None:
         self._database = database
         self._quotas = quotas
         self._blobs = blobs
@@ -205,11 +195,8 @@ class Uploads:
     ) -> list[Delivery]:
         known = await self._all_known(dock, [arrival for arrival in arrivals if isinstance(arrival, Held)])
         batch = _Batch(waiting, known, Report(len(arrivals)))
-        place, deliveries = self._place(), list[Delivery]()
-        for first in range(0, len(arrivals), _TOGETHER):
-            if first:
-                await place.give_way()
-            deliveries += await self._part(dock, arrivals[first : first + _TOGETHER], batch)
+        parts = (arrivals[first : first + _TOGETHER] for first in range(0, len(arrivals), _TOGETHER))
+        deliveries = [delivery for part in parts for delivery in await self._part(dock, part, batch)]
         lacking = [delivery.problem for delivery in deliveries if isinstance(delivery.problem, Throttled)]
         if lacking and len(lacking) == len(deliveries):
             raise lacking[0]
@@ -217,10 +204,6 @@ class Uploads:
             async with self._database.transaction(dock.grant) as tx:
                 await (idempotency.give_up(tx, memo) if lacking else idempotency.keep(tx, memo, deliveries))
         return deliveries
-
-    def _place(self) -> Place:
-        """What was brought in one part has somebody who waits; of more than that, questions go before the rest."""
-        return self._precedence.last() if self._precedence else FIRST
 
     async def _all_known(self, dock: Dock, held: Sequence[Held]) -> dict[str, Delivery]:
         """Those that are unchanged, by key: one transaction for all is most of what a repetition costs."""

@@ -64,12 +64,6 @@ class Gate:
             self._blind = False
         return standing
 
-    def is_pressing(self, principal: Principal, permission: Permission) -> bool:
-        """Whether so much was asked of late, by this principal or by its tenant, that calls were refused."""
-        known = self._known.get(principal.tenant) if principal.tenant else None
-        wanted = _wanted(principal, class_of(permission), self.rates.overridden(known.rates if known else _NONE))
-        return any(self._pace.holds(limit, key) for limit, key in wanted)
-
     @contextmanager
     def streaming(self, tenant: TenantId) -> Iterator[None]:
         """As long as an answer is streamed. Raises Throttled when so many are, in this process."""
@@ -88,13 +82,19 @@ class Gate:
 
     async def _count(self, principal: Principal, kind: RouteClass, in_force: Rates) -> Standing | None:
         """The principal's own limit first: what it refuses does not use up the tenant's."""
+        tenant, who = str(principal.tenant or ""), str(principal.user or principal.credential or "")
+        wanted = (
+            (in_force.each.get(kind), ("each", kind, tenant, who)),
+            (in_force.together.get(kind) if principal.tenant else None, ("together", kind, tenant)),
+        )
         tightest: Standing | None = None
-        for limit, key in _wanted(principal, kind, in_force):
-            standing = self._pace.refusal(limit, key) or await self._hit(limit, key)
-            if not standing.allowed:
-                return standing
-            if tightest is None or standing.remaining < tightest.remaining:
-                tightest = standing
+        for limit, key in wanted:
+            if limit is not None:
+                standing = self._pace.refusal(limit, key) or await self._hit(limit, key)
+                if not standing.allowed:
+                    return standing
+                if tightest is None or standing.remaining < tightest.remaining:
+                    tightest = standing
         return tightest
 
     async def _hit(self, limit: Limit, key: tuple[str, ...]) -> Standing:
@@ -127,13 +127,3 @@ class Gate:
         if not self._blind:
             self._blind = True
             log.error("limits.uncounted", problem="the limiter does not answer; calls are let through")
-
-
-def _wanted(principal: Principal, kind: RouteClass, in_force: Rates) -> list[tuple[Limit, tuple[str, ...]]]:
-    """The limits that hold for a call, each with whose calls count."""
-    tenant, who = str(principal.tenant or ""), str(principal.user or principal.credential or "")
-    wanted = (
-        (in_force.each.get(kind), ("each", kind, tenant, who)),
-        (in_force.together.get(kind) if principal.tenant else None, ("together", kind, tenant)),
-    )
-    return [(limit, key) for limit, key in wanted if limit is not None]

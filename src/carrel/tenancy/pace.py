@@ -51,11 +51,6 @@ class Pace:
             now = time.monotonic()
             self._hold(standing.limit, key, now + min(standing.wait, _LONGEST_GAP), now + standing.wait)
 
-    def holds(self, limit: Limit, key: tuple[str, ...]) -> bool:
-        """Whether calls were refused as long ago as the window is, or later."""
-        held = self._held.get((limit, key))
-        return held is not None and held.forgotten > time.monotonic()
-
     def clear(self) -> None:
         """Nobody is held any more."""
         self._held.clear()

@@ -20,7 +20,6 @@ from carrel.domain.errors import Refusal
 from carrel.domain.hosts import KnownHosts
 from carrel.domain.jobs import JobKind
 from carrel.domain.layout import Thresholds
-from carrel.domain.precedence import Precedence
 from carrel.ingest.attach import Attaching
 from carrel.ingest.desk import Desk
 from carrel.ingest.farewell import Farewell
@@ -121,7 +120,6 @@ class Office:
     webhooks: Webhooks
     audit: Audit
     gate: Gate
-    precedence: Precedence
     allowances: Allowances
     refusals: Refusals
     members: Members
@@ -157,9 +155,7 @@ def _office(base: Base) -> Office:
     tokens, refusals = AccessTokens(secrets.master_keys), Refusals(database)
     tenants, life = Tenants(database), Life(database)
     files = Files(database, base.blobs, quotas=base.quotas)
-    gate = Gate(database, base.limiter, base.rates)
-    precedence = Precedence(gate.is_pressing)
-    uploads = Uploads(database, base.blobs, judge_type=base.judge_type, quotas=base.quotas, precedence=precedence)
+    uploads = Uploads(database, base.blobs, judge_type=base.judge_type, quotas=base.quotas)
     return Office(
         principals=_principals(base, tokens, refusals),
         entrance=entrance(base, tokens),
@@ -173,8 +169,7 @@ def _office(base: Base) -> Office:
         credentials=credentials(base),
         webhooks=webhooks(base),
         audit=Audit(database),
-        gate=gate,
-        precedence=precedence,
+        gate=Gate(database, base.limiter, base.rates),
         allowances=Allowances(database, defaults=base.quotas),
         refusals=refusals,
         members=Members(database),
@@ -211,7 +206,6 @@ def assemble(parts: Parts) -> Application:
         models=parts.models,
         asker=Asker(parts.questions or parts.embedder, parts.analyzer),
         analyzer=parts.analyzer,
-        precedence=office.precedence,
         quotas=parts.base.quotas,
         prices=parts.base.prices,
     )
