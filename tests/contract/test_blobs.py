@@ -4,6 +4,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import stat
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -152,6 +153,30 @@ async def test_when_one_of_several_cannot_be_kept_none_is(tmp_path: Path, monkey
     assert list((tmp_path / str(TENANT)).iterdir()) == []
     monkeypatch.undo()
     assert len(await blobs.put_all(TENANT, [b"one", b"two"])) == 2
+
+
+@pytest.mark.parametrize("number", [1, 3])
+async def test_bytes_reach_the_disk_before_their_names_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As far as can be seen without a power cut."""
+    blobs, sync, rename = LocalBlobs(tmp_path), os.fsync, Path.rename
+    await blobs.put(TENANT, pieces(b"the folder is there"), limit=100)
+    seen = []
+
+    def syncing(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        seen.append("folder" if stat.S_ISDIR(status.st_mode) else f"{status.st_size} bytes")
+        sync(descriptor)
+
+    def renaming(path: Path, target: Path) -> Path:
+        seen.append("name")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    monkeypatch.setattr(Path, "rename", renaming)
+    await (blobs.put_all(TENANT, [b"12345"] * number) if number > 1 else blobs.put(TENANT, pieces(b"12345"), limit=9))
+    assert seen == [*["5 bytes"] * number, *["name"] * number, "folder"]
 
 
 async def test_several_that_are_cancelled_leave_nothing(kept: Kept) -> None:
