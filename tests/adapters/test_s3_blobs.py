@@ -179,3 +179,24 @@ async def test_uploads_at_the_same_time_do_not_meet(s3: S3Server, bucket: str) -
     for blob, content in zip(put, contents, strict=True):
         async with blobs.as_file(blob.key) as path:
             assert path.read_bytes() == content
+
+
+async def test_a_cancellation_stays_one_when_nothing_can_be_taken_back(
+    s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = s3_blobs(s3, bucket)
+    asked = []
+
+    async def refuse(key: str) -> None:
+        asked.append(key)
+        raise Unavailable("The bucket does not answer.")
+
+    monkeypatch.setattr(blobs, "delete", refuse)
+    putting = asyncio.create_task(blobs.put_all(TENANT, [b"x" * 100_000] * 200))
+    async with asyncio.timeout(60):
+        while not names_in(s3, bucket):  # noqa: ASYNC110 - another process keeps it
+            await asyncio.sleep(0)
+    putting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+    assert asked

@@ -4,7 +4,7 @@ It is given a listening socket, as `carrel serve` gives one to the API: that out
 """
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +31,13 @@ class FatedBlobs(LocalBlobs):
         PHASE.set("staged")
         self.fate.meets("staged")
         return blob
+
+    async def put_all(self, tenant: TenantId, contents: Sequence[bytes]) -> list[Blob]:
+        blobs = await super().put_all(tenant, contents)
+        PHASE.set("staged")
+        for _ in blobs:
+            self.fate.meets("staged")
+        return blobs
 
 
 class FatedForgetting(Forgetting):

@@ -86,6 +86,12 @@ class FatedBlobs(LocalBlobs):
         self.fate.meets("stored")
         return blob
 
+    async def put_all(self, tenant: TenantId, contents: Sequence[bytes]) -> list[Blob]:
+        blobs = await super().put_all(tenant, contents)
+        for _ in blobs:
+            self.fate.meets("stored")
+        return blobs
+
     async def read(self, key: str) -> AsyncIterator[bytes]:
         async for piece in super().read(key):
             PHASE.set("scrubbing")

@@ -46,7 +46,7 @@ class LocalBlobs:
 
     @asynccontextmanager
     async def _drafts(self, tenant: TenantId, number: int) -> AsyncIterator[Sequence["_Draft"]]:
-        """What to write to. All are dropped when one of them cannot be written. Raises Unavailable."""
+        """What to write to: all are kept, or all are dropped. Raises Unavailable when they cannot be written."""
         drafts = [_Draft(self._root, f"{tenant}/{uuid.uuid4()}") for _ in range(number)]
         try:
             yield drafts
@@ -203,7 +203,8 @@ class _Draft:
             with suppress(OSError):
                 if self._file is not None:
                     self._file.close()
-            (self._whole if self._is_whole else self._part).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self._whole if self._is_whole else self._part).unlink(missing_ok=True)
 
 
 def _finish(drafts: Sequence[_Draft], last: Sequence[bytes]) -> None:

@@ -82,12 +82,13 @@ class S3Blobs:
             async with asyncio.TaskGroup() as group:
                 puts += [group.create_task(put(content)) for content in contents]
         except BaseException as failed:
-            for done in puts:
-                if not done.cancelled() and done.exception() is None:
-                    with suppress(Unavailable):
+            with suppress(Unavailable):
+                for done in puts:
+                    if not done.cancelled() and done.exception() is None:
                         await self.delete(done.result().key)
             if isinstance(failed, BaseExceptionGroup):
-                raise failed.exceptions[0] from None
+                first = failed.exceptions[0]
+                raise first from first.__cause__
             raise
         return [done.result() for done in puts]
 
@@ -186,7 +187,8 @@ class S3Blobs:
         except BaseException:
             await asyncio.wait({upload}, timeout=_FAREWELL)
             if upload.done() and upload.exception() is None:
-                await self.delete(name.removeprefix(self._prefix))
+                with suppress(Unavailable):
+                    await self.delete(name.removeprefix(self._prefix))
             raise
 
     @contextmanager
